@@ -1,0 +1,192 @@
+/// A set of counters that can be added up over workers and printed by name.
+public protocol CounterSet: Sendable {
+  init()
+  /// The counters by the names that `flowctl stats` gives them, in printing order.
+  static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] { get }
+}
+
+extension CounterSet {
+  /// Adds `other`, counter by counter.
+  public mutating func add(_ other: Self) {
+    for field in Self.fields { self[keyPath: field.path] &+= other[keyPath: field.path] }
+  }
+
+  /// Names and values, in printing order.
+  public var named: [(name: String, value: UInt64)] { Self.fields.map { ($0.name, self[keyPath: $0.path]) } }
+}
+
+/// What one engine has done with packets.
+public struct EngineCounters: CounterSet {
+  public var packets: UInt64 = 0
+  public var octets: UInt64 = 0
+  public var accepted: UInt64 = 0
+  public var mangled: UInt64 = 0
+  public var dropped: UInt64 = 0
+  public var injected: UInt64 = 0
+  /// Packets whose headers make no sense; accepted as they are.
+  public var malformed: UInt64 = 0
+  public var fragments: UInt64 = 0
+  public var badChecksum: UInt64 = 0
+  /// Packets that no flow matches.
+  public var unmatched: UInt64 = 0
+  /// Connections whose handshake was not seen; never edited.
+  public var midstream: UInt64 = 0
+  /// Packets of connections that an earlier daemon edited; dropped, for their sequence numbers are lost.
+  public var orphaned: UInt64 = 0
+  /// Segments that came before their turn and waited.
+  public var outOfOrder: UInt64 = 0
+  /// Segments refused because a bound was reached; the source sends them again.
+  public var overLimit: UInt64 = 0
+  /// Retransmissions answered from the retransmit queue.
+  public var retransmitted: UInt64 = 0
+  /// Acknowledgements made here, for deleted bytes or segments out of order.
+  public var acknowledged: UInt64 = 0
+  public var connectionsOpened: UInt64 = 0
+  public var connectionsClosed: UInt64 = 0
+
+  public init() {}
+
+  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+    [
+      ("packets", \.packets), ("octets", \.octets), ("accepted", \.accepted), ("mangled", \.mangled),
+      ("dropped", \.dropped), ("injected", \.injected), ("malformed", \.malformed), ("fragments", \.fragments),
+      ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
+      ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
+      ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
+      ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
+    ]
+  }
+}
+
+/// What went through one flow.
+public struct FlowCounters: CounterSet {
+  public var packets: UInt64 = 0
+  /// Octets of IP packets.
+  public var octets: UInt64 = 0
+  public var connections: UInt64 = 0
+
+  public init() {}
+
+  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+    [("packets", \.packets), ("octets", \.octets), ("connections", \.connections)]
+  }
+}
+
+/// What one attached module has done, both directions together.
+public struct ModuleCounters: CounterSet {
+  public var octetsIn: UInt64 = 0
+  public var octetsOut: UInt64 = 0
+  public var edits: UInt64 = 0
+  public var octetsRemoved: UInt64 = 0
+  public var octetsInserted: UInt64 = 0
+  /// Times that bytes were held beyond the bound in time or size and were released unedited.
+  public var forcedReleases: UInt64 = 0
+
+  public init() {}
+
+  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+    [
+      ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
+      ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),
+      ("forced_releases", \.forcedReleases),
+    ]
+  }
+}
+
+/// What an engine has counted, as it is asked for it.
+public struct Statistics: Sendable {
+  public var engine = EngineCounters()
+  /// By ``Flow/id``.
+  public var flows: [UInt32: FlowCounters] = [:]
+  /// By ``AttachedModule/id``; `own` in the order of ``ModuleDescription/counters``.
+  public var modules: [UInt32: (common: ModuleCounters, own: [UInt64])] = [:]
+  /// Connections in the table now.
+  public var connections = 0
+  /// Octets of packet memory in use.
+  public var memoryInUse = 0
+  /// Octets of packet memory reserved from the system.
+  public var memoryReserved = 0
+
+  public init() {}
+
+  /// Adds what another worker's engine counted.
+  public mutating func add(_ other: Statistics) {
+    engine.add(other.engine)
+    for (id, counters) in other.flows { flows[id, default: FlowCounters()].add(counters) }
+    for (id, counters) in other.modules {
+      guard var sum = modules[id] else {
+        modules[id] = counters
+        continue
+      }
+      sum.common.add(counters.common)
+      for index in sum.own.indices { sum.own[index] &+= counters.own[index] }
+      modules[id] = sum
+    }
+    connections += other.connections
+    memoryInUse += other.memoryInUse
+    memoryReserved += other.memoryReserved
+  }
+}
+
+/// One connection, as `flowctl conn list` shows it.
+public struct ConnectionInfo: Sendable {
+  /// One of the two directions.
+  public struct Direction: Sendable {
+    /// ``Flow/id`` of the flow that it belongs to.
+    public var flow: UInt32?
+    /// Octets that arrived from the source, in order.
+    public var octetsIn: UInt64
+    /// Octets that left for the destination.
+    public var octetsOut: UInt64
+    /// Octets that modules hold.
+    public var held: Int
+    /// Octets that left and are not yet acknowledged.
+    public var unacknowledged: Int
+    /// How far the sequence numbers of the two sides stand apart now.
+    public var shift: Int
+
+    public init(
+      flow: UInt32?, octetsIn: UInt64, octetsOut: UInt64, held: Int, unacknowledged: Int, shift: Int
+    ) {
+      self.flow = flow
+      self.octetsIn = octetsIn
+      self.octetsOut = octetsOut
+      self.held = held
+      self.unacknowledged = unacknowledged
+      self.shift = shift
+    }
+  }
+
+  /// Unique within an engine.
+  public var id: UInt64
+  public var clientAddress: IPAddress
+  public var clientPort: UInt16
+  public var serverAddress: IPAddress
+  public var serverPort: UInt16
+  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed` or `midstream`.
+  public var state: String
+  public var isEdited: Bool
+  /// Since it was first seen.
+  public var age: Nanoseconds
+  /// Since its last packet.
+  public var idle: Nanoseconds
+  public var toServer: Direction
+  public var toClient: Direction
+
+  public init(
+    id: UInt64, clientAddress: IPAddress, clientPort: UInt16, serverAddress: IPAddress, serverPort: UInt16,
+    state: String, isEdited: Bool, age: Nanoseconds, idle: Nanoseconds, toServer: Direction, toClient: Direction
+  ) {
+    self.id = id
+    self.clientAddress = clientAddress
+    self.clientPort = clientPort
+    self.serverAddress = serverAddress
+    self.serverPort = serverPort
+    self.state = state
+    self.isEdited = isEdited
+    self.age = age
+    self.idle = idle
+    self.toServer = toServer
+    self.toClient = toClient
+  }
+}

@@ -1,0 +1,92 @@
+/// A processing module (PM): the work done on the bytes of one direction of a connection.
+///
+/// A module is a value. The one made at `pm attach` is the prototype; every connection gets its own copy, so stored
+/// properties are the state of that connection, and nothing is shared. ``process(_:)`` is called with a ``Window`` on the
+/// bytes that stand between the module's head and its tail whenever there are new ones, at the end of the stream, and
+/// when bytes have been held for too long. It looks, edits, and releases. It never meets a packet, a lock or a sequence
+/// number.
+///
+///     struct Shout: ProcessingModule {
+///       static let description = ModuleDescription(kind: "shout", access: .edit, help: "Doubles every '!'.")
+///       init(_ arguments: Arguments) {}
+///       mutating func process(_ window: inout Window) {
+///         var at = 0
+///         while let found = window.find("!", from: at) {
+///           window.insert("!", at: found)
+///           at = found + 2
+///         }
+///         window.releaseAll()
+///       }
+///     }
+public protocol ProcessingModule: Sendable {
+  /// What the module is, as `flowctl pm types` tells it.
+  static var description: ModuleDescription { get }
+
+  /// Makes the prototype. Runs on the control thread, may read files, and may refuse its arguments.
+  init(_ arguments: Arguments) throws(ArgumentError)
+
+  /// Works on the direction of the flow that the module is attached to.
+  mutating func process(_ window: inout Window)
+
+  /// Works on the peer direction; called only where ``ModuleDescription/peer`` is set.
+  mutating func processPeer(_ window: inout Window)
+
+  /// Takes over the parameters of `prototype` on a connection that already runs (`pm set`), keeping what state it can.
+  mutating func adopt(_ prototype: Self)
+
+  /// Asks the module to come to an end on this connection (`pm detach`). Called at once, and again after each
+  /// ``process(_:)``, until it answers true; from then on the module is gone. A module answers false only while the edits
+  /// it has made oblige it to make more, as inside a message whose framing it has rewritten.
+  mutating func retire() -> Bool
+}
+
+extension ProcessingModule {
+  public mutating func processPeer(_ window: inout Window) { window.releaseAll() }
+  public mutating func adopt(_ prototype: Self) { self = prototype }
+  public mutating func retire() -> Bool { true }
+}
+
+/// What a processing module is and asks for.
+public struct ModuleDescription: Sendable {
+  /// Which bytes of a packet the module works on.
+  public enum Layer: String, Sendable, CaseIterable {
+    /// The payload of the transport as one byte stream.
+    case app
+  }
+
+  /// Whether the module only looks, or also changes bytes.
+  public enum Access: String, Sendable, CaseIterable {
+    case read, edit
+  }
+
+  /// The word that names the module in `pm attach FLOW KIND`.
+  public let kind: String
+  public let layer: Layer
+  public let access: Access
+  /// Whether the module also works on the peer direction of its connections, see ``ProcessingModule/processPeer(_:)``.
+  public let peer: Bool
+  public let parameters: [Parameter]
+  /// Names of what the module counts, in the order of ``Window/count(_:by:)``'s index.
+  public let counters: [String]
+  /// How long bytes may be held before they must be released.
+  public let holdTime: Nanoseconds
+  /// How many octets may be held before they must be released.
+  public let holdLimit: Int
+  /// One sentence for `flowctl pm types`.
+  public let help: String
+
+  public init(
+    kind: String, layer: Layer = .app, access: Access, peer: Bool = false, parameters: [Parameter] = [],
+    counters: [String] = [], holdTime: Nanoseconds = .milliseconds(200), holdLimit: Int = 65_536, help: String
+  ) {
+    self.kind = kind
+    self.layer = layer
+    self.access = access
+    self.peer = peer
+    self.parameters = parameters
+    self.counters = counters
+    self.holdTime = holdTime
+    self.holdLimit = holdLimit
+    self.help = help
+  }
+}

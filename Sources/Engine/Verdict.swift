@@ -1,0 +1,43 @@
+/// What becomes of a packet that arrived. ``Engine/receive(_:packet:metadata:at:into:)`` returns exactly one.
+public enum Verdict {
+  /// It goes on as it is. `mark` replaces its mark where one is given.
+  case accept(mark: UInt32?)
+  /// It ends here; whatever is left of it has been taken over, or is injected.
+  case drop
+  /// It goes on with these bytes in place of its own.
+  case mangle(OutgoingPacket, mark: UInt32?)
+}
+
+/// A whole IP packet made of pieces that lie where they are, to be gathered on the way out.
+public struct OutgoingPacket: Sendable {
+  /// The pieces, as indices of ``Output/pieces``.
+  public let pieces: Range<Int>
+  /// Octets in all.
+  public let length: Int
+}
+
+/// A packet that the engine sends of its own accord.
+public struct Injection: Sendable {
+  public let packet: OutgoingPacket
+  /// The mark it must carry, so that it is not queued again.
+  public let mark: UInt32
+  public let isIPv6: Bool
+}
+
+/// What is known of a packet beside its bytes.
+public struct PacketMetadata: Sendable {
+  /// The interface it came in on, by index; 0 where not known.
+  public var inPort: UInt32 = 0
+  /// The netfilter mark.
+  public var mark: UInt32 = 0
+  /// The link-layer source, in the low 48 bits.
+  public var ethernetSource: UInt64?
+  /// The VLAN identifier, 12 bits.
+  public var vlan: UInt16?
+  /// Whether the kernel will still cut it into segments.
+  public var isGSO = false
+  /// Whether its transport checksum can be relied on without looking: not yet computed, or verified by the kernel.
+  public var isChecksumTrusted = false
+
+  public init() {}
+}
