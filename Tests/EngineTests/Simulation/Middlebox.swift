@@ -47,17 +47,14 @@ struct Middlebox: ~Copyable {
     _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, at now: Instant
   ) -> Outcome {
     arrived += 1
-    guard let buffer = engine.buffer() else {
-      Issue.record("no buffer")
-      return Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
-    }
     let start = 64
-    unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.bytes[start...]).copyBytes(from: packet.bytes)
+    let buffer = unsafe engine.receiveBuffers(1)[0]
+    unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start...]).copyBytes(from: packet.bytes)
     var metadata = PacketMetadata()
     metadata.isGSO = isGSO
     metadata.isChecksumTrusted = isChecksumTrusted
     metadata.mark = mark
-    let verdict = engine.receive(buffer, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
+    let verdict = engine.receive(0, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
     var outcome = Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
     switch verdict {
     case .accept(let mark):
