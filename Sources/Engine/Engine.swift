@@ -1,0 +1,326 @@
+/// The data plane, without a system call, a clock or a thread.
+///
+/// A packet goes one way through the rooms of this module:
+///
+///     Wire       headers are read once into plain values
+///     Classify   the flow that the packet belongs to
+///     Flow       the connection, found by its ends
+///     TCP in     octets in order, once each              (Receiver)
+///     Stream     segments of slabs
+///     Pipeline   modules look, edit and release
+///     TCP out    numbers mapped, packets made            (Sender)
+///     Verdict    accept, drop or mangle; and injections
+///
+/// An engine belongs to one thread. Whoever drives it passes in the time, carries out the verdict and then what stands in
+/// ``output``, and calls ``recycle()``.
+public struct Engine: ~Copyable {
+  private var environment: Environment
+  private var connections = ConnectionTable()
+  private var timers = TimerQueue()
+  private var configuration = Configuration.empty
+  /// What was counted for each flow, by ``slots``; for each module, by its id.
+  private var flowCounters: ContiguousArray<FlowCounters> = []
+  private var flowSlots: [UInt32: Int] = [:]
+  /// For the flows of the configuration, in its order.
+  private var slots: ContiguousArray<Int> = []
+  private var tallies: [UInt32: ModuleTally] = [:]
+  private var lastConnection: UInt64 = 0
+
+  /// How often a connection is looked at when nothing is due.
+  private static var inspectionInterval: Nanoseconds { .seconds(60) }
+
+  public init(_ settings: Settings = Settings()) {
+    environment = Environment(settings: settings)
+  }
+
+  /// What has to be sent beside the verdicts since ``recycle()``.
+  public var output: Output {
+    _read { yield environment.output }
+  }
+
+  /// Forgets what stands in ``output``; its pieces must not be used any more.
+  public mutating func recycle() { environment.output.clear(in: environment.pool) }
+
+  /// Room for a packet; nil where memory is exhausted.
+  public func buffer() -> ReceiveBuffer? { ReceiveBuffer(environment.pool) }
+
+  // MARK: Packets
+
+  /// Takes a packet and says what becomes of it.
+  ///
+  /// - Parameter range: where the packet lies in `buffer`, from its IP header on.
+  public mutating func receive(
+    _ buffer: consuming ReceiveBuffer, packet range: Range<Int>, metadata: PacketMetadata, at now: Instant
+  ) -> Verdict {
+    environment.now = now
+    environment.counters.packets += 1
+    environment.counters.octets += UInt64(range.count)
+    let verdict = unsafe judge(
+      buffer.slab, UnsafeRawBufferPointer(rebasing: buffer.bytes[range]), at: range.lowerBound, metadata)
+    switch verdict {
+    case .accept: environment.counters.accepted += 1
+    case .drop: environment.counters.dropped += 1
+    case .mangle: environment.counters.mangled += 1
+    }
+    return verdict
+  }
+
+  private mutating func judge(
+    _ slab: SlabID, _ bytes: UnsafeRawBufferPointer, at start: Int, _ metadata: PacketMetadata
+  ) -> Verdict {
+    let packet = unsafe bytes.bindMemory(to: UInt8.self).span
+    guard case .packet(let headers) = PacketHeaders.parse(packet) else {
+      environment.counters.malformed += 1
+      return .accept(mark: nil)
+    }
+    guard case .tcp(let tcp) = headers.transport else {
+      if case .fragment = headers.transport { environment.counters.fragments += 1 }
+      count(configuration.classifier.lookup(FlowKey(headers, metadata)), octets: packet.count)
+      return .accept(mark: nil)
+    }
+    guard metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers) else {
+      environment.counters.badChecksum += 1
+      return .accept(mark: nil)
+    }
+    let payloadStart = UInt32(start + headers.payloadOffset)
+    return segmentArrived(
+      Arrival(
+        ip: headers.ip, tcp: tcp, slab: slab, start: UInt32(start), payloadStart: payloadStart,
+        payloadCount: headers.payloadLength, metadata: metadata),
+      headers, octets: packet.count)
+  }
+
+  /// Notes a packet of the flow that stands at `index` of the configuration.
+  private mutating func count(_ index: Int?, octets: Int) {
+    guard let index else {
+      environment.counters.unmatched += 1
+      return
+    }
+    count(slot: slots[index], octets: octets)
+  }
+
+  private mutating func count(slot: Int, octets: Int) {
+    flowCounters[slot].packets += 1
+    flowCounters[slot].octets += UInt64(octets)
+  }
+
+  // MARK: Connections
+
+  private mutating func segmentArrived(_ arrival: Arrival, _ headers: PacketHeaders, octets: Int) -> Verdict {
+    let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
+    let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
+    let key = ConnectionKey(source, destination)
+    let isSyn = arrival.tcp.flags.contains(.syn) && !arrival.tcp.flags.contains(.ack)
+    let slot: UInt32
+    if let known = connections.find(key) {
+      slot = known
+      if isSyn, connections[slot].isSuperseded(by: arrival) {
+        // The ports are used again (RFC 9293 section 3.6.1): it starts afresh.
+        close(slot)
+        guard let fresh = admit(arrival, headers, source, destination, isSyn, octets) else {
+          return .accept(mark: nil)
+        }
+        return pass(arrival, fresh, octets)
+      }
+    } else {
+      if !isSyn, arrival.metadata.mark & environment.settings.marks.edited != 0 {
+        // An earlier daemon edited it, and how its numbers are shifted died with that one: unmapped it would corrupt.
+        environment.counters.orphaned += 1
+        return .drop
+      }
+      guard let fresh = admit(arrival, headers, source, destination, isSyn, octets) else { return .accept(mark: nil) }
+      slot = fresh
+    }
+    return pass(arrival, slot, octets)
+  }
+
+  /// Makes a connection of a first packet, where a flow may want it. Counts the packet where not.
+  private mutating func admit(
+    _ arrival: Arrival, _ headers: PacketHeaders, _ source: Endpoint, _ destination: Endpoint, _ isSyn: Bool,
+    _ octets: Int
+  ) -> UInt32? {
+    let key = FlowKey(headers, arrival.metadata)
+    let index = configuration.classifier.lookup(key)
+    guard index != nil || (isSyn && configuration.classifier.mayMatch(key.reversed())),
+      connections.count < environment.settings.connectionLimit
+    else {
+      count(index, octets: octets)
+      return nil
+    }
+    lastConnection += 1
+    if !isSyn { environment.counters.midstream += 1 }
+    environment.counters.connectionsOpened += 1
+    let slot = connections.insert(
+      Connection(
+        id: lastConnection, client: source, server: destination, phase: isSyn ? .synSent : .midstream,
+        now: environment.now))
+    schedule(slot)
+    return slot
+  }
+
+  /// Takes a segment of a connection in the table.
+  private mutating func pass(_ arrival: Arrival, _ slot: UInt32, _ octets: Int) -> Verdict {
+    let direction = connections[slot].direction(
+      from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort))
+    connections[slot].lastPacket = environment.now
+    if connections[slot][direction].flowKey == nil { identify(arrival, slot, direction) }
+    if let flow = connections[slot][direction].flow, let place = flowSlots[flow] {
+      count(slot: place, octets: octets)
+    } else {
+      environment.counters.unmatched += 1
+    }
+
+    let verdict: Verdict
+    switch connections[slot].phase {
+    case .midstream:
+      return .accept(mark: nil)
+    case .synSent:
+      return handshake(arrival, slot, direction)
+    case .synReceived, .established, .timeWait, .closed:
+      verdict = connections[slot].segmentArrived(arrival, direction, &environment)
+    }
+    if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
+    schedule(slot)
+    return verdict
+  }
+
+  /// Learns from the first packet of a direction which flow it belongs to.
+  private mutating func identify(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) {
+    let headers = PacketHeaders(
+      ip: arrival.ip, transport: .tcp(arrival.tcp), payloadOffset: arrival.headerCount,
+      payloadLength: arrival.payloadCount)
+    let key = FlowKey(headers, arrival.metadata)
+    connections[slot][direction].flowKey = key
+    guard let index = configuration.classifier.lookup(key) else { return }
+    connections[slot][direction].flow = configuration.flows[index].id
+    flowCounters[slots[index]].connections += 1
+  }
+
+  private mutating func handshake(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) -> Verdict {
+    let flags = arrival.tcp.flags
+    switch direction {
+    case .toServer where flags.contains(.syn) && !flags.contains(.ack):
+      connections[slot].synArrived(arrival, at: environment.now)
+    case .toClient where flags.contains(.syn) && flags.contains(.ack):
+      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+    case .toClient where flags.contains(.rst):
+      connections[slot].enter(.closed, at: environment.now)
+    default:
+      // One direction goes another way, both ends open at once, or worse.
+      connections[slot].enter(.midstream, at: environment.now)
+    }
+    if connections[slot].phase == .midstream { environment.counters.midstream += 1 }
+    schedule(slot)
+    return .accept(mark: nil)
+  }
+
+  /// Gives a connection the pipelines of its flows, as soon as it can take them.
+  private mutating func assemble(_ slot: UInt32) {
+    let toServer = connections[slot][.toServer].flowKey.flatMap(configuration.classifier.lookup)
+    let toClient = connections[slot][.toClient].flowKey.flatMap(configuration.classifier.lookup)
+    guard connections[slot].isSettled else {
+      connections[slot].isSettling = true
+      return
+    }
+    connections[slot].isSettling = false
+    connections[slot].reconfigure(
+      toServer: toServer.map { configuration.flows[$0] }, toClient: toClient.map { configuration.flows[$0] },
+      tallies: tallies, &environment)
+  }
+
+  private mutating func close(_ slot: UInt32) {
+    environment.counters.connectionsClosed += 1
+    connections.remove(slot, in: environment.pool)
+  }
+
+  // MARK: Time
+
+  /// When ``advance(to:)`` has something to do next.
+  public var nextDeadline: Instant? { timers.next }
+
+  /// Does what is due by `now`: bytes held for too long are released, connections that have ended are forgotten.
+  public mutating func advance(to now: Instant) {
+    environment.now = now
+    while let place = timers.pop(by: now) {
+      guard connections.isCurrent(place) else { continue }
+      connections[place.slot].scheduled = nil
+      if connections[place.slot].isExpired(environment.settings, at: now) {
+        close(place.slot)
+        continue
+      }
+      connections[place.slot].holdExpired(&environment)
+      schedule(place.slot)
+    }
+  }
+
+  /// Sees to it that the connection is looked at in time.
+  private mutating func schedule(_ slot: UInt32) {
+    let inspection = environment.now + Self.inspectionInterval
+    let deadline = min(connections[slot].deadline(environment.settings), inspection)
+    if let scheduled = connections[slot].scheduled, scheduled <= deadline { return }
+    connections[slot].scheduled = deadline
+    timers.schedule(connections.place(slot), at: deadline)
+  }
+
+  // MARK: Control
+
+  /// Swaps in a configuration. Connections that run take it at one byte boundary.
+  public mutating func apply(_ configuration: Configuration, at now: Instant) {
+    environment.now = now
+    self.configuration = configuration
+    slots.removeAll(keepingCapacity: true)
+    for flow in configuration.flows {
+      if flowSlots[flow.id] == nil {
+        flowSlots[flow.id] = flowCounters.count
+        flowCounters.append(FlowCounters())
+      }
+      slots.append(flowSlots[flow.id]!)
+      for attached in flow.pipeline where tallies[attached.id] == nil {
+        tallies[attached.id] = ModuleTally(ownCount: attached.description.counters.count)
+      }
+    }
+    for slot in connections.occupied {
+      if connections[slot].phase == .synReceived || connections[slot].phase == .established {
+        assemble(slot)
+      } else {
+        relabel(slot)
+      }
+      schedule(slot)
+    }
+  }
+
+  /// Gives a connection without pipelines the flows it belongs to now.
+  private mutating func relabel(_ slot: UInt32) {
+    for direction in Direction.allCases {
+      let index = connections[slot][direction].flowKey.flatMap(configuration.classifier.lookup)
+      connections[slot][direction].flow = index.map { configuration.flows[$0].id }
+    }
+  }
+
+  /// What has been counted so far, for the flows and modules of the configuration.
+  public var statistics: Statistics {
+    var statistics = Statistics()
+    statistics.engine = environment.counters
+    for (index, flow) in configuration.flows.enumerated() {
+      statistics.flows[flow.id] = flowCounters[slots[index]]
+      for attached in flow.pipeline {
+        guard let tally = tallies[attached.id] else { continue }
+        statistics.modules[attached.id] = (tally.common, unsafe Array(tally.own))
+      }
+    }
+    statistics.connections = connections.count
+    statistics.memoryInUse = environment.pool.inUse
+    statistics.memoryReserved = environment.pool.reserved
+    return statistics
+  }
+
+  /// Up to `limit` connections, those of the flow with the id `flow` where one is given.
+  public func connections(ofFlow flow: UInt32? = nil, limit: Int) -> [ConnectionInfo] {
+    var list: [ConnectionInfo] = []
+    for slot in connections.occupied where list.count < limit {
+      let info = connections[slot].info(at: environment.now)
+      if flow == nil || info.toServer.flow == flow || info.toClient.flow == flow { list.append(info) }
+    }
+    return list
+  }
+}

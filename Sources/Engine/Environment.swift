@@ -1,0 +1,26 @@
+/// What the connections of one engine work with: the time, the buffers, and where results go.
+struct Environment: ~Copyable {
+  let settings: Settings
+  let pool: SlabPool
+  /// The time of the packet or timer at work.
+  var now = Instant.zero
+  var output = Output()
+  var counters = EngineCounters()
+  /// Identification of the next IPv4 packet made here (RFC 6864: any value serves where DF is set).
+  private var identification: UInt16 = 0
+
+  init(settings: Settings) {
+    self.settings = settings
+    pool = SlabPool(limit: settings.memoryLimit)
+  }
+
+  deinit {
+    output.clear(in: pool)
+    pool.destroy()
+  }
+
+  mutating func nextIdentification() -> UInt16 {
+    identification &+= 1
+    return identification
+  }
+}

@@ -1,0 +1,76 @@
+/// The connections of one engine, found by their ends.
+///
+/// Each lies in memory of its own and never moves, so that a growing table stops no packet for longer than its index
+/// takes to grow. The index is a `Dictionary`, whose hashing is seeded: who chooses the ports does not choose the buckets.
+struct ConnectionTable: ~Copyable {
+  /// A place in the table. The generation tells whether it is still the same connection that lives there.
+  struct Place: Hashable, Sendable {
+    var slot: UInt32
+    var generation: UInt32
+  }
+
+  private var index: [ConnectionKey: UInt32] = [:]
+  private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = []
+  private var generations: ContiguousArray<UInt32> = []
+  private var vacant: ContiguousArray<UInt32> = []
+
+  init() {}
+
+  var count: Int { index.count }
+
+  /// The slot of the connection between the two ends.
+  func find(_ key: ConnectionKey) -> UInt32? { index[key] }
+
+  /// The connection in a slot that is in use.
+  subscript(slot: UInt32) -> Connection {
+    _read {
+      guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
+      yield unsafe connection.pointee
+    }
+    _modify {
+      guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
+      yield unsafe &connection.pointee
+    }
+  }
+
+  func place(_ slot: UInt32) -> Place { Place(slot: slot, generation: generations[Int(slot)]) }
+
+  /// Whether the connection that was in `place` still is.
+  func isCurrent(_ place: Place) -> Bool {
+    unsafe generations[Int(place.slot)] == place.generation && slots[Int(place.slot)] != nil
+  }
+
+  mutating func insert(_ connection: consuming Connection) -> UInt32 {
+    let memory = unsafe UnsafeMutablePointer<Connection>.allocate(capacity: 1)
+    let key = connection.key
+    unsafe memory.initialize(to: connection)
+    let slot: UInt32
+    if let free = vacant.popLast() {
+      slot = free
+      unsafe slots[Int(slot)] = memory
+    } else {
+      slot = unsafe UInt32(slots.count)
+      unsafe slots.append(memory)
+      generations.append(0)
+    }
+    index[key] = slot
+    return slot
+  }
+
+  /// Ends a connection and gives back what it holds.
+  mutating func remove(_ slot: UInt32, in pool: SlabPool) {
+    guard let memory = unsafe slots[Int(slot)] else { return }
+    unsafe memory.pointee.removeAll(in: pool)
+    unsafe index[memory.pointee.key] = nil
+    unsafe memory.deinitialize(count: 1)
+    unsafe memory.deallocate()
+    unsafe slots[Int(slot)] = nil
+    generations[Int(slot)] &+= 1
+    vacant.append(slot)
+  }
+
+  /// The slots in use.
+  var occupied: [UInt32] {
+    unsafe slots.indices.compactMap { unsafe slots[$0] == nil ? nil : UInt32($0) }
+  }
+}

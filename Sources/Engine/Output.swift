@@ -1,0 +1,83 @@
+/// What an engine wants done beside the verdict: packets to inject, and the bytes of those and of mangled packets.
+///
+/// The bytes stay where they lie until ``Engine/recycle(_:)``. Whoever drives the engine carries out the verdict first,
+/// then the injections in their order.
+public struct Output: ~Copyable {
+  /// The pieces of all packets, see ``OutgoingPacket/pieces``.
+  public private(set) var pieces: [UnsafeRawBufferPointer] = []
+  public private(set) var injections: [Injection] = []
+  /// One reference for each slab that pieces lie in.
+  private var slabs: [SlabID] = []
+  private var firstPiece = 0
+  private var length = 0
+
+  /// Pieces of a packet beyond which they are copied together: the kernel takes 1,024 of a message.
+  private static var pieceLimit: Int { 256 }
+
+  public init() {}
+
+  /// Begins a packet.
+  mutating func begin() {
+    firstPiece = unsafe pieces.count
+    length = 0
+  }
+
+  /// Adds octets to the packet that was begun.
+  mutating func add(_ slab: SlabID, _ start: UInt32, _ end: UInt32, in pool: SlabPool) {
+    guard end > start else { return }
+    let bytes = unsafe pool.bytes(slab, start, end)
+    length += bytes.count
+    let last = unsafe pieces.count - 1
+    if last > firstPiece, let base = unsafe pieces[last].baseAddress,
+      unsafe base + pieces[last].count == bytes.baseAddress, slabs.last == slab
+    {
+      // The header, first of its packet, stays by itself, so that its checksum can be set at the end.
+      unsafe pieces[last] = unsafe UnsafeRawBufferPointer(start: base, count: pieces[last].count + bytes.count)
+      return
+    }
+    pool.retain(slab)
+    slabs.append(slab)
+    unsafe pieces.append(bytes)
+  }
+
+  /// The sum of the octets behind the first piece, for a checksum.
+  func payloadSum(initial: UInt64) -> UInt64 {
+    var sum = initial
+    var offset = 0
+    for index in unsafe firstPiece + 1..<max(firstPiece + 1, pieces.count) {
+      let piece = unsafe pieces[index]
+      sum = Checksum.combine(sum, Checksum.sum(unsafe piece.bindMemory(to: UInt8.self).span), at: offset)
+      offset += piece.count
+    }
+    return sum
+  }
+
+  /// Ends the packet that was begun.
+  mutating func end(in pool: SlabPool) -> OutgoingPacket {
+    if unsafe pieces.count - firstPiece > Self.pieceLimit, let slab = pool.allocate(atLeast: length) {
+      let target = unsafe pool.writable(slab)
+      var offset = 0
+      for index in unsafe firstPiece..<pieces.count {
+        unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset...]).copyMemory(from: pieces[index])
+        offset += unsafe pieces[index].count
+      }
+      unsafe pieces.removeSubrange(firstPiece...)
+      slabs.append(slab)
+      unsafe pieces.append(pool.bytes(slab, 0, UInt32(length)))
+    }
+    return unsafe OutgoingPacket(pieces: firstPiece..<pieces.count, length: length)
+  }
+
+  /// Has the packet that was begun injected.
+  mutating func inject(mark: UInt32, isIPv6: Bool, in pool: SlabPool) {
+    injections.append(Injection(packet: end(in: pool), mark: mark, isIPv6: isIPv6))
+  }
+
+  /// Forgets everything and gives the references back.
+  mutating func clear(in pool: SlabPool) {
+    for slab in slabs { pool.release(slab) }
+    slabs.removeAll(keepingCapacity: true)
+    unsafe pieces.removeAll(keepingCapacity: true)
+    injections.removeAll(keepingCapacity: true)
+  }
+}

@@ -1,0 +1,17 @@
+/// What an engine is told once, when it is made.
+public struct Settings: Sendable {
+  /// The bits of the netfilter mark that are ours.
+  public var marks = Marks()
+  /// Octets of packet memory that may be in use.
+  public var memoryLimit = 1 << 30
+  /// Connections in the table; those beyond it pass unedited.
+  public var connectionLimit = 262_144
+  /// How long a connection without packets is remembered.
+  public var idleTimeout: Nanoseconds = .seconds(86_400)
+  /// How long a connection whose handshake does not come to its end is remembered.
+  public var handshakeTimeout: Nanoseconds = .seconds(60)
+  /// How long a connection that has ended is remembered, for segments that come late.
+  public var closeTimeout: Nanoseconds = .seconds(30)
+
+  public init() {}
+}

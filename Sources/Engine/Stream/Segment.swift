@@ -1,0 +1,31 @@
+/// A run of a stream's bytes: where they lie, and which of the source's sequence numbers they stand for.
+///
+///     kept      `count` octets of the source          count == sourceCount
+///     inserted  `count` octets of a module's          sourceCount == 0
+///     removed   none; the source numbered some here   count == 0
+///
+/// So the segments of a stream always cover the source's sequence space without a hole, whatever modules did to it, and
+/// the sequence map is read off what leaves.
+struct Segment {
+  var slab: SlabID
+  var start: UInt32
+  var end: UInt32
+  /// The first sequence number it stands for; without meaning where `sourceCount` is 0.
+  var source: InSequence
+  var sourceCount: UInt32
+
+  /// Octets.
+  @inline(__always) var count: Int { Int(end &- start) }
+
+  static func kept(_ slab: SlabID, _ start: UInt32, _ end: UInt32, source: InSequence) -> Segment {
+    Segment(slab: slab, start: start, end: end, source: source, sourceCount: end - start)
+  }
+
+  static func inserted(_ slab: SlabID, _ start: UInt32, _ end: UInt32) -> Segment {
+    Segment(slab: slab, start: start, end: end, source: InSequence(0), sourceCount: 0)
+  }
+
+  static func removed(_ source: InSequence, _ count: UInt32) -> Segment {
+    Segment(slab: .none, start: 0, end: 0, source: source, sourceCount: count)
+  }
+}

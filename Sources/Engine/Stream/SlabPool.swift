@@ -1,0 +1,202 @@
+/// Names one slab of a ``SlabPool``.
+struct SlabID: Hashable, Sendable {
+  var index: UInt32
+
+  /// No slab: the place of bytes that were removed.
+  static let none = SlabID(index: .max)
+}
+
+/// The buffers that packets and inserted bytes lie in.
+///
+/// Slabs come in four sizes and are reference counted by hand: every ``Segment`` in a queue holds one reference. A pool
+/// belongs to one engine and so to one thread; the handle is copied freely, the state behind it is not.
+///
+///     class   octets   what for
+///     0          256   headers, keystrokes
+///     1        2,048   packets of an Ethernet MTU, inserted bytes
+///     2       16,384   jumbo frames, small super-packets
+///     3       73,728   what a packet of 64 KiB is received into, netlink's attributes included
+struct SlabPool {
+  private struct Slab {
+    var base: UnsafeMutableRawPointer
+    var references: UInt32
+    var sizeClass: UInt8
+  }
+
+  private struct State {
+    var slabs: ContiguousArray<Slab> = []
+    var free: (ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>) =
+      ([], [], [], [])
+    /// Indices whose memory went back to the system.
+    var vacant: ContiguousArray<UInt32> = []
+    var chunks: ContiguousArray<UnsafeMutableRawPointer> = []
+    var inUse = 0
+    var reserved = 0
+    /// Where small runs of bytes are put one behind the other.
+    var shelf = SlabID.none
+    var shelfUsed = 0
+  }
+
+  private static var sizes: (Int, Int, Int, Int) { (256, 2_048, 16_384, 73_728) }
+  /// Octets got from the system at once for the smaller classes.
+  private static var chunkSize: Int { 65_536 }
+  /// Free slabs of the largest class that are kept; more go back to the system.
+  private static var spareLarge: Int { 64 }
+
+  /// Octets of the largest slab.
+  static var largest: Int { sizes.3 }
+
+  private let state: UnsafeMutablePointer<State>
+  /// Octets that may be in use; beyond it nothing is handed out.
+  let limit: Int
+
+  init(limit: Int) {
+    unsafe state = .allocate(capacity: 1)
+    unsafe state.initialize(to: State())
+    self.limit = limit
+  }
+
+  /// Gives all memory back. No segment may be alive.
+  func destroy() {
+    for unsafe slab in unsafe state.pointee.slabs where unsafe slab.sizeClass == 3 { unsafe slab.base.deallocate() }
+    for unsafe chunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+    unsafe state.deinitialize(count: 1)
+    unsafe state.deallocate()
+  }
+
+  var inUse: Int { unsafe state.pointee.inUse }
+  var reserved: Int { unsafe state.pointee.reserved }
+
+  private static func sizeClass(for count: Int) -> UInt8 {
+    if count <= sizes.0 { return 0 }
+    if count <= sizes.1 { return 1 }
+    if count <= sizes.2 { return 2 }
+    precondition(count <= sizes.3, "no slab is that large")
+    return 3
+  }
+
+  private static func size(of sizeClass: UInt8) -> Int {
+    switch sizeClass {
+    case 0: sizes.0
+    case 1: sizes.1
+    case 2: sizes.2
+    default: sizes.3
+    }
+  }
+
+  /// A slab of at least `count` octets with one reference, or nil where the limit is reached.
+  func allocate(atLeast count: Int) -> SlabID? {
+    let sizeClass = Self.sizeClass(for: count)
+    let size = Self.size(of: sizeClass)
+    guard unsafe state.pointee.inUse + size <= limit else { return nil }
+    let index = unsafe popFree(sizeClass) ?? grow(sizeClass)
+    unsafe state.pointee.slabs[Int(index)].references = 1
+    unsafe state.pointee.inUse += size
+    return SlabID(index: index)
+  }
+
+  private func popFree(_ sizeClass: UInt8) -> UInt32? {
+    switch sizeClass {
+    case 0: unsafe state.pointee.free.0.popLast()
+    case 1: unsafe state.pointee.free.1.popLast()
+    case 2: unsafe state.pointee.free.2.popLast()
+    default: unsafe state.pointee.free.3.popLast()
+    }
+  }
+
+  private func pushFree(_ index: UInt32, _ sizeClass: UInt8) {
+    switch sizeClass {
+    case 0: unsafe state.pointee.free.0.append(index)
+    case 1: unsafe state.pointee.free.1.append(index)
+    case 2: unsafe state.pointee.free.2.append(index)
+    default:
+      guard unsafe state.pointee.free.3.count >= Self.spareLarge else {
+        unsafe state.pointee.free.3.append(index)
+        return
+      }
+      unsafe state.pointee.slabs[Int(index)].base.deallocate()
+      unsafe state.pointee.slabs[Int(index)].sizeClass = 0xFF
+      unsafe state.pointee.vacant.append(index)
+      unsafe state.pointee.reserved -= Self.sizes.3
+    }
+  }
+
+  private func grow(_ sizeClass: UInt8) -> UInt32 {
+    let size = Self.size(of: sizeClass)
+    if sizeClass == 3 {
+      unsafe state.pointee.reserved += size
+      let slab = unsafe Slab(
+        base: .allocate(byteCount: size, alignment: 64), references: 0, sizeClass: sizeClass)
+      if let index = unsafe state.pointee.vacant.popLast() {
+        unsafe state.pointee.slabs[Int(index)] = slab
+        return index
+      }
+      unsafe state.pointee.slabs.append(slab)
+      return unsafe UInt32(state.pointee.slabs.count - 1)
+    }
+    let chunk = unsafe UnsafeMutableRawPointer.allocate(byteCount: Self.chunkSize, alignment: 64)
+    unsafe state.pointee.chunks.append(chunk)
+    unsafe state.pointee.reserved += Self.chunkSize
+    let first = unsafe UInt32(state.pointee.slabs.count)
+    for offset in stride(from: 0, to: Self.chunkSize, by: size) {
+      unsafe state.pointee.slabs.append(Slab(base: chunk + offset, references: 0, sizeClass: sizeClass))
+      unsafe pushFree(UInt32(state.pointee.slabs.count - 1), sizeClass)
+    }
+    return popFree(sizeClass) ?? first
+  }
+
+  @inline(__always)
+  func retain(_ slab: SlabID) {
+    unsafe state.pointee.slabs[Int(slab.index)].references += 1
+  }
+
+  func release(_ slab: SlabID) {
+    let references = unsafe state.pointee.slabs[Int(slab.index)].references - 1
+    unsafe state.pointee.slabs[Int(slab.index)].references = references
+    guard references == 0 else { return }
+    let sizeClass = unsafe state.pointee.slabs[Int(slab.index)].sizeClass
+    unsafe state.pointee.inUse -= Self.size(of: sizeClass)
+    pushFree(slab.index, sizeClass)
+  }
+
+  /// Octets that the slab really takes.
+  func cost(of slab: SlabID) -> Int {
+    unsafe Self.size(of: state.pointee.slabs[Int(slab.index)].sizeClass)
+  }
+
+  /// The whole slab, to write into.
+  func writable(_ slab: SlabID) -> UnsafeMutableRawBufferPointer {
+    let record = unsafe state.pointee.slabs[Int(slab.index)]
+    return unsafe UnsafeMutableRawBufferPointer(start: record.base, count: Self.size(of: record.sizeClass))
+  }
+
+  /// The octets from `start` up to `end`.
+  @inline(__always)
+  func bytes(_ slab: SlabID, _ start: UInt32, _ end: UInt32) -> UnsafeRawBufferPointer {
+    unsafe UnsafeRawBufferPointer(
+      start: state.pointee.slabs[Int(slab.index)].base + Int(start), count: Int(end &- start))
+  }
+
+  /// Copies `bytes` into a slab, small runs one behind the other into the same one, and returns where they lie, with one
+  /// reference; nil where the limit is reached.
+  func copy(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32)? {
+    let shelfSize = Self.sizes.1
+    guard bytes.count <= shelfSize / 4 else {
+      guard let slab = allocate(atLeast: bytes.count) else { return nil }
+      unsafe writable(slab).copyMemory(from: bytes)
+      return (slab, 0, UInt32(bytes.count))
+    }
+    if unsafe state.pointee.shelf == .none || state.pointee.shelfUsed + bytes.count > shelfSize {
+      guard let fresh = allocate(atLeast: shelfSize) else { return nil }
+      if unsafe state.pointee.shelf != .none { unsafe release(state.pointee.shelf) }
+      unsafe state.pointee.shelf = fresh
+      unsafe state.pointee.shelfUsed = 0
+    }
+    let shelf = unsafe state.pointee.shelf
+    let start = unsafe state.pointee.shelfUsed
+    unsafe UnsafeMutableRawBufferPointer(rebasing: writable(shelf)[start...]).copyMemory(from: bytes)
+    unsafe state.pointee.shelfUsed += bytes.count
+    retain(shelf)
+    return (shelf, UInt32(start), UInt32(start + bytes.count))
+  }
+}

@@ -1,0 +1,19 @@
+/// A TCP segment that arrived, and where its bytes lie.
+struct Arrival {
+  let ip: IPHeader
+  let tcp: TCPHeader
+  let slab: SlabID
+  /// Where the packet begins in its slab.
+  let start: UInt32
+  /// Where its payload begins in its slab.
+  let payloadStart: UInt32
+  let payloadCount: Int
+  let metadata: PacketMetadata
+
+  var sequence: InSequence { InSequence(tcp.sequence) }
+  var isFinish: Bool { tcp.flags.contains(.fin) }
+  /// Octets of IP and TCP header.
+  var headerCount: Int { Int(payloadStart - start) }
+  /// Behind its last octet, FIN included.
+  var sequenceEnd: InSequence { sequence + payloadCount + (isFinish ? 1 : 0) }
+}

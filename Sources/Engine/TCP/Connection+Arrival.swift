@@ -1,0 +1,320 @@
+/// A segment arrives (RFC 9293 section 3.10.7).
+extension Connection {
+  /// What a segment says of the peer direction, as its destination is to be told it.
+  struct Acknowledgement {
+    var number: UInt32
+    /// As in the header, scaled.
+    var window: UInt16
+    var sack: SACKBlocks
+    /// Whether it told us anything new.
+    var isNews: Bool
+    /// Whether any of it differs from what the segment says.
+    var isChanged: Bool
+  }
+
+  /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
+  mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict {
+    self[direction].learn(arrival)
+    if arrival.tcp.flags.contains(.syn) {
+      // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
+      return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
+    }
+    let acknowledgement = acknowledged(by: arrival, direction, environment.pool)
+    if arrival.tcp.flags.contains(.rst) {
+      return resetArrived(arrival, direction, acknowledgement, &environment)
+    }
+    if phase == .synReceived, direction == .toServer { enter(.established, at: environment.now) }
+
+    let verdict: Verdict
+    if arrival.payloadCount == 0, !arrival.isFinish {
+      verdict = passAcknowledgement(arrival, direction, acknowledgement, &environment)
+    } else {
+      verdict = dataArrived(arrival, direction, acknowledgement, &environment)
+    }
+    // The window may have opened for what waits, and what was removed may be acknowledged now.
+    let peer = direction.opposite
+    if self[peer].sender.pending > 0 { transmitPending(peer, &environment) }
+    if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
+    if self[peer].sender.hasNewsForSource { acknowledgeToSource(peer, &environment) }
+    if phase == .established, self[.toServer].sender.isFinished, self[.toClient].sender.isFinished {
+      enter(.timeWait, at: environment.now)
+    }
+    return verdict
+  }
+
+  // MARK: Acknowledgements
+
+  /// Takes the acknowledgement, window and SACK blocks of a segment, and translates them.
+  private mutating func acknowledged(
+    by arrival: Arrival, _ direction: Direction, _ pool: SlabPool
+  ) -> Acknowledgement {
+    let peer = direction.opposite
+    let tcp = arrival.tcp
+    var result = Acknowledgement(
+      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false)
+    guard tcp.flags.contains(.ack) else { return result }
+    let number = OutSequence(tcp.acknowledgement)
+    let scale = self[peer].sender.windowScale
+    let window = Int(tcp.window) << Int(scale)
+    result.isNews = self[peer].sender.acknowledge(number, window: window, in: pool) || result.sack.count > 0
+    let told = self[peer].sender.translate(number, window: window)
+    guard !self[peer].sender.map.isIdentity else { return result }
+    result.number = told.acknowledgement.raw
+    result.window = UInt16(clamping: told.window >> Int(scale))
+    result.sack = self[peer].sender.translate(tcp.options.sack)
+    result.isChanged =
+      result.number != tcp.acknowledgement || result.window != tcp.window || result.sack != tcp.options.sack
+    return result
+  }
+
+  /// Lets a segment without data pass, mapped.
+  private mutating func passAcknowledgement(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    var acknowledgement = acknowledgement
+    let sequence = mapped(arrival.sequence, direction)
+    let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite)
+    guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged || isExtended else {
+      return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
+    }
+    return sendBare(arrival, direction, sequence, acknowledgement, isFresh: isExtended, &environment)
+  }
+
+  /// The number for a segment that carries no new octets.
+  private func mapped(_ sequence: InSequence, _ direction: Direction) -> OutSequence {
+    let sender = self[direction].sender
+    if sender.map.isIdentity { return OutSequence(sequence.raw) }
+    let next = self[direction].receiver.next
+    if sequence >= next { return sender.next }
+    // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side.
+    if sequence + 1 == next { return sender.next + -1 }
+    return .earlier(sender.map.start(sequence), sender.next)
+  }
+
+  /// Adds SACK blocks for what waits in the OOSEQ queue of `direction`, where its destination has acknowledged all that
+  /// is in front of it: its source then learns what is missing as if the destination itself had told it.
+  private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
+    let receiver = self[direction].receiver
+    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw else { return false }
+    acknowledgement.sack = earlyBlocks(direction)
+    return true
+  }
+
+  /// The SACK blocks for what waits in the OOSEQ queue of `direction`.
+  func earlyBlocks(_ direction: Direction) -> SACKBlocks {
+    var blocks = SACKBlocks()
+    self[direction].receiver.outOfOrder.blocks(
+      recent: self[direction].recentEarly, limit: usesTimestamps ? 3 : 4
+    ) { blocks.append((left: $0.raw, right: $1.raw)) }
+    return blocks
+  }
+
+  // MARK: Resets
+
+  /// Lets a RST pass with its number mapped; the exact one ends the connection (RFC 5961 section 3).
+  private mutating func resetArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    let next = self[direction].receiver.next
+    let sender = self[direction].sender
+    let sequence: OutSequence
+    if sender.map.isIdentity {
+      sequence = OutSequence(arrival.tcp.sequence)
+    } else if arrival.sequence >= next {
+      // The destination takes only the exact number, so one that is not must not become so.
+      sequence = sender.next + (arrival.sequence - next)
+    } else {
+      sequence = .earlier(sender.map.start(arrival.sequence), sender.next + (arrival.sequence - next))
+    }
+    if arrival.sequence == next { enter(.closed, at: environment.now) }
+    guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
+      return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
+    }
+    return sendBare(arrival, direction, sequence, acknowledgement, isFresh: false, &environment)
+  }
+
+  // MARK: Data
+
+  private mutating func dataArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    let next = self[direction].receiver.next
+    if arrival.payloadCount == 1, !arrival.isFinish, arrival.sequence + 1 == next, self[direction].sender.isIdle {
+      // A keep-alive with an octet of garbage (RFC 9293 section 3.8.4): the answer is the destination's to give.
+      let sequence = mapped(arrival.sequence, direction)
+      return passWhole(arrival, direction, sequence, acknowledgement, &environment)
+    }
+    switch self[direction].receiver.classify(
+      arrival.sequence, count: arrival.payloadCount, isFinish: arrival.isFinish)
+    {
+    case .inOrder(let offset):
+      return inOrderArrived(arrival, offset, direction, acknowledgement, &environment)
+    case .early:
+      return earlyArrived(arrival, direction, acknowledgement, &environment)
+    case .old:
+      return oldArrived(arrival, direction, acknowledgement, &environment)
+    }
+  }
+
+  /// The next octets of the stream: through the pipeline, and out as far as the modules release them.
+  private mutating func inOrderArrived(
+    _ arrival: Arrival, _ offset: Int, _ direction: Direction, _ acknowledgement: Acknowledgement,
+    _ environment: inout Environment
+  ) -> Verdict {
+    let sender = self[direction].sender
+    let before = (
+      jumps: sender.map.jumps, input: sender.map.inputEnd, output: sender.map.outputEnd, pending: sender.pending,
+      number: arrival.sequence
+    )
+    var stream = SegmentQueue()
+    if arrival.payloadCount > offset {
+      guard let segment = kept(arrival, from: offset, environment.pool) else {
+        environment.counters.overLimit += 1
+        return passOn(arrival, direction, acknowledgement, &environment)
+      }
+      self[direction].receiver.accept(segment, to: &stream, in: environment.pool)
+    }
+    if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
+    self[direction].octetsIn += UInt64(stream.count)
+    runPipeline(direction, &stream, &environment)
+
+    let map = self[direction].sender.map
+    let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
+    let isUntouched =
+      offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
+      && map.inputEnd >= before.input + count
+    if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
+      self[direction].sender.sent(upTo: before.output + count)
+      let verdict = passWhole(arrival, direction, before.output, acknowledgement, &environment)
+      // What waited behind it may have passed already, or leaves now.
+      self[direction].sender.sent(upTo: .earlier(map.outputEnd, self[direction].passedEdge))
+      transmitPending(direction, &environment)
+      return verdict
+    }
+    if offset > 0 {
+      // The front of it is a retransmission, and may be what the destination lacks.
+      resend(from: arrival.sequence, upTo: arrival.sequence + offset, direction, nil, &environment)
+    }
+    let from = self[direction].sender.next
+    let upTo = self[direction].sender.sendable
+    return transmit(
+      from: from, upTo: upTo, direction, Vehicle(arrival: arrival, acknowledgement: acknowledgement), &environment)
+      ?? passOn(arrival, direction, acknowledgement, &environment)
+  }
+
+  /// A segment before its turn: it waits. Where nothing edits, its packet passes as well, so that the destination tells its
+  /// source what is missing; else the source is told here.
+  private mutating func earlyArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    environment.counters.outOfOrder += 1
+    let isFirst = self[direction].receiver.outOfOrder.isEmpty
+    let passes = passesUnread(arrival, direction)
+    if arrival.payloadCount > 0 {
+      let isInWindow = passes || arrival.sequenceEnd <= self[direction].sender.offeredEdge + 1
+      guard isInWindow, let segment = kept(arrival, from: 0, environment.pool) else {
+        environment.counters.overLimit += 1
+        return passOn(arrival, direction, acknowledgement, &environment)
+      }
+      let outcome = self[direction].receiver.keep(segment, in: environment.pool)
+      environment.pool.release(segment.slab)
+      if outcome == .refused { environment.counters.overLimit += 1 }
+      // A second copy that differs from the one that waits must not reach the destination.
+      guard outcome == .kept || (outcome == .refused && passes) else {
+        return passOn(arrival, direction, acknowledgement, &environment)
+      }
+    }
+    if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
+    self[direction].recentEarly = arrival.sequence
+    if passes {
+      self[direction].passedEdge = .later(self[direction].passedEdge, OutSequence(arrival.sequenceEnd.raw))
+      return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
+    }
+    if self[direction].sender.told == self[direction].receiver.next {
+      // A duplicate acknowledgement for every segment, as a receiver gives it (RFC 5681 section 3.2).
+      acknowledgeToSource(direction, &environment)
+    } else if isFirst {
+      // The destination may sit on its acknowledgement of what came before, and until it comes the source would take that
+      // for lost as well: an octet sent again draws it out.
+      let next = self[direction].sender.next
+      if self[direction].sender.inFlight > 0 {
+        _ = transmit(from: next + -1, upTo: next, direction, nil, &environment)
+      }
+    }
+    return passOn(arrival, direction, acknowledgement, &environment)
+  }
+
+  /// Whether packets of `direction` may pass before the modules have read them: nothing edits there, and nothing has.
+  private func isTransparent(_ direction: Direction) -> Bool {
+    self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0
+      && !self[direction].pipeline.stages.contains { instances[$0.instance].description.access == .edit }
+  }
+
+  /// Whether a segment before its turn may pass. While a new configuration waits for what has passed this way to be read,
+  /// no more of it is let through.
+  private func passesUnread(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    guard isTransparent(direction) else { return false }
+    return !isSettling || OutSequence(arrival.sequenceEnd.raw) <= self[direction].passedEdge
+  }
+
+  /// A retransmission: answered with what first left in its place, or with an acknowledgement.
+  private mutating func oldArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    if isTransparent(direction), isAsSent(arrival, direction, environment.pool) {
+      return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
+    }
+    let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
+    if let verdict = resend(
+      from: arrival.sequence, upTo: arrival.sequenceEnd, direction, vehicle, &environment)
+    {
+      return verdict
+    }
+    if arrival.sequenceEnd <= self[direction].sender.told { acknowledgeToSource(direction, &environment) }
+    // Else its octets are with the modules, or wait for window: they leave when their time comes.
+    return passOn(arrival, direction, acknowledgement, &environment)
+  }
+
+  /// Whether what a retransmission carries is what left before, as far as that is not acknowledged yet; octets that the
+  /// destination has do not matter to it any more.
+  private func isAsSent(_ arrival: Arrival, _ direction: Direction, _ pool: SlabPool) -> Bool {
+    let sender = self[direction].sender
+    let start = OutSequence(arrival.tcp.sequence)
+    let end = start + arrival.payloadCount
+    let first = OutSequence.later(start, sender.unacknowledged)
+    let last = OutSequence.earlier(end, sender.next)
+    guard end <= sender.next + (sender.finish == nil ? 0 : -1) else { return false }
+    guard first < last else { return true }
+    var isSame = true
+    var at = arrival.payloadStart + UInt32(first - start)
+    sender.eachPiece(from: first, upTo: last) { slab, from, upTo in
+      let mine = unsafe pool.bytes(slab, from, upTo)
+      let theirs = unsafe pool.bytes(arrival.slab, at, at + (upTo - from))
+      if isSame { isSame = unsafe mine.elementsEqual(theirs) }
+      at += upTo - from
+    }
+    return isSame
+  }
+
+  /// The octets of a segment from `offset` on in a slab that they may stay in, with one reference; nil where memory is
+  /// exhausted. Small payloads move to a slab of their size, so that a keystroke does not hold 72 KiB.
+  private func kept(_ arrival: Arrival, from offset: Int, _ pool: SlabPool) -> Segment? {
+    let start = arrival.payloadStart + UInt32(offset)
+    let end = arrival.payloadStart + UInt32(arrival.payloadCount)
+    let source = arrival.sequence + offset
+    if end - start > 16_384 {
+      pool.retain(arrival.slab)
+      return .kept(arrival.slab, start, end, source: source)
+    }
+    guard let copy = unsafe pool.copy(pool.bytes(arrival.slab, start, end)) else { return nil }
+    return .kept(copy.slab, copy.start, copy.end, source: source)
+  }
+
+  /// What remains of a packet whose octets do not leave with it: its acknowledgement, where that tells anything new.
+  private mutating func passOn(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    guard acknowledgement.isNews else { return .drop }
+    return sendBare(arrival, direction, self[direction].sender.next, acknowledgement, isFresh: false, &environment)
+  }
+}

@@ -1,0 +1,61 @@
+/// What a connection does when time passes, and what it tells of itself.
+extension Connection {
+  /// When it has something to do next.
+  func deadline(_ settings: Settings) -> Instant {
+    var deadline = expiry(settings)
+    for direction in Direction.allCases {
+      if let held = self[direction].pipeline.deadline(instances) { deadline = min(deadline, held) }
+    }
+    return deadline
+  }
+
+  /// When it is forgotten if nothing comes any more.
+  private func expiry(_ settings: Settings) -> Instant {
+    switch phase {
+    case .synSent, .synReceived, .midstream: lastPacket + settings.handshakeTimeout
+    case .established: lastPacket + settings.idleTimeout
+    case .timeWait, .closed: phaseSince + settings.closeTimeout
+    }
+  }
+
+  func isExpired(_ settings: Settings, at now: Instant) -> Bool { expiry(settings) <= now }
+
+  /// Has the modules release what they have held for too long, and sends it.
+  mutating func holdExpired(_ environment: inout Environment) {
+    for direction in Direction.allCases {
+      guard let deadline = self[direction].pipeline.deadline(instances), deadline <= environment.now else { continue }
+      var stream = SegmentQueue()
+      runPipeline(direction, &stream, &environment)
+      flush(direction, &environment)
+    }
+  }
+
+  /// Sends what modules have released beside a packet, and acknowledges what they have removed.
+  mutating func flush(_ direction: Direction, _ environment: inout Environment) {
+    transmitPending(direction, &environment)
+    if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
+  }
+
+  /// Whether a SYN begins a new connection in the place of this one: it has ended, or never got beyond a SYN that this one
+  /// does not repeat.
+  func isSuperseded(by arrival: Arrival) -> Bool {
+    if isOver { return true }
+    return phase == .synSent && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
+  }
+
+  func info(at now: Instant) -> ConnectionInfo {
+    var state = phase.rawValue
+    if phase == .established, self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded { state = "closing" }
+    return ConnectionInfo(
+      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
+      serverPort: server.port, state: state, isEdited: isEdited, age: now - opened, idle: now - lastPacket,
+      toServer: info(.toServer), toClient: info(.toClient))
+  }
+
+  private func info(_ direction: Direction) -> ConnectionInfo.Direction {
+    let half = self[direction]
+    return ConnectionInfo.Direction(
+      flow: half.flow, octetsIn: half.octetsIn, octetsOut: half.octetsOut, held: half.pipeline.held,
+      unacknowledged: half.sender.inFlight, shift: half.sender.map.shift)
+  }
+}

@@ -1,0 +1,223 @@
+/// TCP out: what leaves, and in which packet.
+///
+/// A packet that arrived is a vehicle. It takes the first octets that may leave; those that find no room in it, or come at
+/// another time, are injected. So the verdict always comes first, and the injections behind it are in order.
+extension Connection {
+  /// A packet at hand, with what it is to say of the peer direction.
+  struct Vehicle {
+    let arrival: Arrival
+    let acknowledgement: Acknowledgement
+  }
+
+  /// Sends what waits for window, as far as it is open.
+  mutating func transmitPending(_ direction: Direction, _ environment: inout Environment) {
+    let sender = self[direction].sender
+    _ = transmit(from: sender.next, upTo: sender.sendable, direction, nil, &environment)
+  }
+
+  /// Answers a retransmission of the source from `from` up to `upTo` with what left in its place and is not yet
+  /// acknowledged. Returns the verdict for the vehicle, or nil where there is none or nothing of that.
+  @discardableResult
+  mutating func resend(
+    from: InSequence, upTo: InSequence, _ direction: Direction, _ vehicle: Vehicle?, _ environment: inout Environment
+  ) -> Verdict? {
+    let sender = self[direction].sender
+    let first = OutSequence.later(sender.map.start(from), sender.unacknowledged)
+    let last = OutSequence.earlier(sender.map.end(upTo), sender.next)
+    guard first < last else { return nil }
+    environment.counters.retransmitted += 1
+    return transmit(from: first, upTo: last, direction, vehicle, &environment)
+  }
+
+  /// Sends the octets from `from` up to `upTo`, cut to fit. Returns the verdict for the vehicle, or nil where there is
+  /// none, or nothing to send.
+  mutating func transmit(
+    from: OutSequence, upTo: OutSequence, _ direction: Direction, _ vehicle: Vehicle?,
+    _ environment: inout Environment
+  ) -> Verdict? {
+    guard from < upTo else { return nil }
+    let hasFinish = self[direction].sender.finish.map { $0 >= from && $0 < upTo } ?? false
+    let dataEnd = hasFinish ? upTo + -1 : upTo
+    var at = from
+    var verdict: Verdict?
+    var isDone = false
+    if let vehicle {
+      verdict = .drop
+      if let room = room(in: vehicle.arrival, direction, for: dataEnd - at) {
+        let stop = at + min(room, dataEnd - at)
+        isDone = stop == dataEnd
+        verdict = load(vehicle, at, stop, isLast: isDone, isFinish: hasFinish && isDone, direction, &environment)
+        at = stop
+      }
+    }
+    let segment = self[direction].sender.maximumSegment
+    while !isDone {
+      let stop = at + min(segment, dataEnd - at)
+      isDone = stop == dataEnd
+      var flags: TCPFlags = .ack
+      if isDone { flags.insert(.psh) }
+      if isDone, hasFinish { flags.insert(.fin) }
+      inject(direction, at, upTo: stop, flags, sack: SACKBlocks(), &environment)
+      at = stop
+    }
+    self[direction].sender.sent(upTo: upTo)
+    return verdict
+  }
+
+  /// Octets of payload that may leave in the packet that arrived, nil where it cannot serve for `count` octets.
+  private func room(in arrival: Arrival, _ direction: Direction, for count: Int) -> Int? {
+    let options = arrival.tcp.headerLength - 20 - (usesTimestamps ? 12 : 0)
+    let segment = self[direction].sender.maximumSegment - options
+    guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
+    // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
+    let room = 65_535 - arrival.headerCount
+    return min(count, room) > max(segment, self[direction].sender.maximumSegment) ? room : nil
+  }
+
+  // MARK: Vehicles
+
+  /// Lets a packet leave with its own payload, its header mapped.
+  mutating func passWhole(
+    _ arrival: Arrival, _ direction: Direction, _ sequence: OutSequence, _ acknowledgement: Acknowledgement,
+    _ environment: inout Environment
+  ) -> Verdict {
+    guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
+      return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
+    }
+    let payload = arrival.payloadStart..<arrival.payloadStart + UInt32(arrival.payloadCount)
+    return mangle(
+      arrival, sequence, acknowledgement, arrival.tcp.flags, count: arrival.payloadCount, keepsUrgent: true,
+      &environment
+    ) { output, pool in output.add(arrival.slab, payload.lowerBound, payload.upperBound, in: pool) }
+  }
+
+  /// Lets a packet leave without payload: an acknowledgement, or a reset.
+  mutating func sendBare(
+    _ arrival: Arrival, _ direction: Direction, _ sequence: OutSequence, _ acknowledgement: Acknowledgement,
+    isFresh: Bool, _ environment: inout Environment
+  ) -> Verdict {
+    var flags = arrival.tcp.flags
+    if arrival.payloadCount > 0 || arrival.isFinish { flags.subtract([.fin, .psh, .urg]) }
+    guard !arrival.metadata.isGSO, !isFresh else {
+      inject(
+        direction, sequence, upTo: sequence, flags, acknowledgement: acknowledgement, sack: acknowledgement.sack,
+        &environment)
+      return .drop
+    }
+    return mangle(arrival, sequence, acknowledgement, flags, count: 0, keepsUrgent: false, &environment) { _, _ in }
+  }
+
+  /// Lets a packet leave with the octets from `from` up to `upTo`.
+  private mutating func load(
+    _ vehicle: Vehicle, _ from: OutSequence, _ upTo: OutSequence, isLast: Bool, isFinish: Bool, _ direction: Direction,
+    _ environment: inout Environment
+  ) -> Verdict {
+    var flags = vehicle.arrival.tcp.flags.subtracting([.fin, .urg])
+    if !isLast { flags.remove(.psh) }
+    if isFinish { flags.insert(.fin) }
+    let sender = self[direction].sender
+    return mangle(
+      vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, keepsUrgent: false, &environment
+    ) { output, pool in
+      sender.eachPiece(from: from, upTo: upTo) { output.add($0, $1, $2, in: pool) }
+    }
+  }
+
+  /// Makes a mangled packet of the header that arrived, changed where it must be, and what `load` adds.
+  private mutating func mangle(
+    _ arrival: Arrival, _ sequence: OutSequence, _ acknowledgement: Acknowledgement, _ flags: TCPFlags, count: Int,
+    keepsUrgent: Bool, _ environment: inout Environment, load: (inout Output, SlabPool) -> Void
+  ) -> Verdict {
+    let pool = environment.pool
+    guard let slab = pool.allocate(atLeast: arrival.headerCount) else { return .drop }
+    let header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<arrival.headerCount])
+    unsafe header.copyMemory(from: pool.bytes(arrival.slab, arrival.start, arrival.payloadStart))
+    var span = unsafe header.bindMemory(to: UInt8.self).mutableSpan
+    let tcp = arrival.headerCount - arrival.tcp.headerLength
+    HeaderPatch.setTotalLength(arrival.headerCount + count, in: &span)
+    HeaderPatch.setTCPSequence(sequence.raw, in: &span, tcp: tcp)
+    HeaderPatch.setTCPAcknowledgement(acknowledgement.number, in: &span, tcp: tcp)
+    HeaderPatch.setTCPWindow(acknowledgement.window, in: &span, tcp: tcp)
+    HeaderPatch.setTCPFlags(flags, in: &span, tcp: tcp)
+    if !keepsUrgent { HeaderPatch.setTCPUrgentPointer(0, in: &span, tcp: tcp) }
+    if let option = arrival.tcp.options.sackOffset {
+      HeaderPatch.setSACK(acknowledgement.sack, in: &span, tcp: tcp, option: option)
+    }
+    environment.output.begin()
+    environment.output.add(slab, 0, UInt32(arrival.headerCount), in: pool)
+    pool.release(slab)
+    load(&environment.output, pool)
+    setChecksum(&span, tcp, arrival.ip, count: arrival.tcp.headerLength + count, environment.output)
+    return .mangle(
+      environment.output.end(in: pool), mark: mark(arrival.metadata.mark, environment.settings.marks))
+  }
+
+  /// Sets the TCP checksum of the header in `span`, the payload being the pieces of the packet begun in `output`.
+  private func setChecksum(
+    _ span: inout MutableSpan<UInt8>, _ tcp: Int, _ ip: IPHeader, count: Int, _ output: borrowing Output
+  ) {
+    HeaderPatch.setTCPChecksum(0, in: &span, tcp: tcp)
+    let pseudo = Checksum.pseudoHeader(
+      source: ip.source, destination: ip.destination, protocolNumber: ProtocolNumber.tcp, length: count,
+      isIPv6: ip.isIPv6)
+    let header = Checksum.sum(span.span.extracting(tcp...), initial: pseudo)
+    HeaderPatch.setTCPChecksum(Checksum.fold(output.payloadSum(initial: header)), in: &span, tcp: tcp)
+  }
+
+  // MARK: Injections
+
+  /// Acknowledges to the source of `direction`, in the name of its destination, all that the destination has and what was
+  /// removed behind it.
+  mutating func acknowledgeToSource(_ direction: Direction, _ environment: inout Environment) {
+    environment.counters.acknowledged += 1
+    let peer = direction.opposite
+    let next = self[peer].sender.next
+    var sack = SACKBlocks()
+    if usesSACK, self[direction].sender.told >= self[direction].receiver.next { sack = earlyBlocks(direction) }
+    inject(peer, next, upTo: next, .ack, sack: sack, &environment)
+  }
+
+  /// Injects a segment of `direction` with the octets from `from` up to `upTo`.
+  ///
+  /// - Parameter acknowledgement: what it says of the peer direction; nil for the latest.
+  private mutating func inject(
+    _ direction: Direction, _ from: OutSequence, upTo: OutSequence, _ flags: TCPFlags,
+    acknowledgement: Acknowledgement? = nil, sack: SACKBlocks, _ environment: inout Environment
+  ) {
+    let pool = environment.pool
+    let peer = direction.opposite
+    guard let likeness = self[direction].likeness,
+      let slab = pool.allocate(atLeast: HeaderWriter.longestIP + HeaderWriter.longestTCP)
+    else { return }
+    var number = acknowledgement?.number ?? 0
+    var window = acknowledgement?.window ?? 0
+    if acknowledgement == nil {
+      let latest = self[peer].sender.current()
+      number = latest.acknowledgement.raw
+      window = UInt16(clamping: latest.window >> Int(self[peer].sender.windowScale))
+    }
+    var timestamps: (value: UInt32, echo: UInt32)?
+    if usesTimestamps, let value = likeness.timestamp {
+      timestamps = (value, self[peer].likeness?.timestamp ?? 0)
+    }
+    var span = unsafe pool.writable(slab).bindMemory(to: UInt8.self).mutableSpan
+    let tcp = likeness.ip.isIPv6 ? 40 : 20
+    let tcpCount = HeaderWriter.writeTCP(
+      sourcePort: likeness.sourcePort, destinationPort: likeness.destinationPort, sequence: from.raw,
+      acknowledgement: number, flags: flags, window: window, timestamps: timestamps, sack: sack, into: &span, at: tcp)
+    HeaderWriter.writeIP(
+      from: likeness.ip, payloadLength: tcpCount + (upTo - from), identification: environment.nextIdentification(),
+      into: &span)
+    environment.output.begin()
+    environment.output.add(slab, 0, UInt32(tcp + tcpCount), in: pool)
+    pool.release(slab)
+    let sender = self[direction].sender
+    sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
+    var header = span.extracting(0..<tcp + tcpCount)
+    setChecksum(&header, tcp, likeness.ip, count: tcpCount + (upTo - from), environment.output)
+    let marks = environment.settings.marks
+    let bits = marks.injected | (isEdited ? marks.edited : 0)
+    environment.output.inject(mark: likeness.mark | bits, isIPv6: likeness.ip.isIPv6, in: pool)
+    environment.counters.injected += 1
+  }
+}

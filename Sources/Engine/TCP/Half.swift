@@ -1,0 +1,65 @@
+/// One direction of a connection: both TCBs, the pipeline between them, and what is needed to speak for its source.
+struct Half {
+  /// ``Flow/id`` of the flow that it belongs to.
+  var flow: UInt32?
+  /// The fields of its first packet, by which it is classified.
+  var flowKey: FlowKey?
+  /// The TCB towards the source.
+  var receiver: Receiver
+  var pipeline = Pipeline()
+  /// The TCB towards the destination.
+  var sender: Sender
+  /// What the source offered in its SYN.
+  var offer = TCPOptions()
+  /// The window in its SYN, in octets.
+  var synWindow: UInt16 = 0
+  /// The first octet of the segment that last came before its turn.
+  var recentEarly: InSequence?
+  /// The source as packets of its own show it; packets made here look the same.
+  var likeness: Likeness?
+  var octetsIn: UInt64 = 0
+  /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
+  var passedEdge: OutSequence
+
+  /// - Parameter start: the number behind the source's SYN.
+  init(start: InSequence) {
+    receiver = Receiver(next: start)
+    sender = Sender(start: start)
+    passedEdge = OutSequence(start.raw)
+  }
+
+  /// Begins with the number behind the source's SYN.
+  mutating func begin(at start: InSequence) {
+    receiver = Receiver(next: start)
+    sender = Sender(start: start)
+    passedEdge = OutSequence(start.raw)
+  }
+
+  /// What packets of one source have in common.
+  struct Likeness {
+    var ip: IPHeader
+    var sourcePort: UInt16
+    var destinationPort: UInt16
+    var mark: UInt32
+    /// The latest TSval (RFC 7323).
+    var timestamp: UInt32?
+  }
+
+  /// Learns from a packet of the source.
+  mutating func learn(_ arrival: Arrival) {
+    var timestamp = arrival.tcp.options.timestamps?.value
+    if let known = likeness?.timestamp {
+      // The latest counts: an old segment must not turn the clock back.
+      timestamp = timestamp.map { Int32(bitPattern: $0 &- known) > 0 ? $0 : known } ?? known
+    }
+    likeness = Likeness(
+      ip: arrival.ip, sourcePort: arrival.tcp.sourcePort, destinationPort: arrival.tcp.destinationPort,
+      mark: arrival.metadata.mark, timestamp: timestamp)
+  }
+
+  mutating func removeAll(in pool: SlabPool) {
+    receiver.removeAll(in: pool)
+    pipeline.removeAll(in: pool)
+    sender.removeAll(in: pool)
+  }
+}

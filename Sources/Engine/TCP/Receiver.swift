@@ -1,0 +1,62 @@
+/// The TCB towards the source: what has come in order, and what waits for its turn (RFC 9293 section 3.10.7.4).
+struct Receiver {
+  /// RCV.NXT: the number expected next.
+  private(set) var next: InSequence
+  private(set) var outOfOrder = OutOfOrderQueue()
+  /// The number of the source's FIN, once it has been seen in order or not.
+  private var finish: InSequence?
+  /// Whether the FIN has come in its turn.
+  private(set) var isEnded = false
+
+  /// - Parameter next: the number behind the SYN.
+  init(next: InSequence) { self.next = next }
+
+  /// Where a segment stands against RCV.NXT.
+  enum Arrival {
+    /// Its octets from `offset` on come in order.
+    case inOrder(offset: Int)
+    /// Something in front of it is missing.
+    case early
+    /// All of it has been here before.
+    case old
+  }
+
+  func classify(_ sequence: InSequence, count: Int, isFinish: Bool) -> Arrival {
+    if sequence > next { return .early }
+    let offset = next - sequence
+    if offset < count || (isFinish && !isEnded && offset == count) { return .inOrder(offset: offset) }
+    return .old
+  }
+
+  /// Takes `segment`, which begins at RCV.NXT, and whatever has waited for it, to the end of `stream`. Takes over the
+  /// reference of the segment.
+  mutating func accept(_ segment: Segment, to stream: inout SegmentQueue, in pool: SlabPool) {
+    next += segment.count
+    stream.append(segment)
+    drain(to: &stream, in: pool)
+  }
+
+  /// Notes the source's FIN with the number `sequence`.
+  mutating func acceptFinish(_ sequence: InSequence) {
+    if finish == nil { finish = sequence }
+    if finish == next, !isEnded {
+      isEnded = true
+      next += 1
+    }
+  }
+
+  private mutating func drain(to stream: inout SegmentQueue, in pool: SlabPool) {
+    while let segment = outOfOrder.pop(at: next, in: pool) {
+      next += segment.count
+      stream.append(segment)
+    }
+    if let finish { acceptFinish(finish) }
+  }
+
+  /// Keeps a segment that came before its turn; the caller keeps its reference.
+  mutating func keep(_ segment: Segment, in pool: SlabPool) -> OutOfOrderQueue.Outcome {
+    outOfOrder.insert(segment, in: pool)
+  }
+
+  mutating func removeAll(in pool: SlabPool) { outOfOrder.removeAll(in: pool) }
+}

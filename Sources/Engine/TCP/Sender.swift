@@ -1,0 +1,199 @@
+import DequeModule
+
+/// The TCB towards the destination: what left and is not yet acknowledged, what may not leave yet, and the sequence map.
+///
+///          SND.UNA          SND.NXT              map.outputEnd
+///             |  sent, kept    |  waits for window     |
+///     --------+----------------+-----------------------+-----> OutSequence
+///
+/// What left is kept until the destination acknowledges it: the first copy of an octet is the only one that it ever gets,
+/// whatever the source sends again.
+struct Sender {
+  /// Octets in the retransmit queue.
+  private struct Piece {
+    var slab: SlabID
+    var start: UInt32
+    var end: UInt32
+    var sequence: OutSequence
+  }
+
+  private(set) var map: SequenceMap
+  private var queue: Deque<Piece> = []
+  /// SND.UNA
+  private(set) var unacknowledged: OutSequence
+  /// SND.NXT
+  private(set) var next: OutSequence
+  /// The right edge of the destination's window, as it has been seen furthest.
+  private(set) var windowEdge: OutSequence
+  /// The number of the FIN, once the stream has ended.
+  private(set) var finish: OutSequence?
+
+  /// The acknowledgement that the source has been told furthest.
+  private(set) var told: InSequence
+  /// The right edge of the window that the source has been offered furthest; it is never taken back.
+  private(set) var offeredEdge: InSequence
+
+  /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
+  var windowScale: UInt8 = 0
+  /// Payload octets of the largest segment that the destination takes, options of ours deducted.
+  var maximumSegment = 536
+
+  /// Octets of a small piece, which is copied behind the one before it rather than listed by itself.
+  private static var smallPiece: Int { 128 }
+
+  /// - Parameter start: the number behind the source's SYN.
+  init(start: InSequence) {
+    map = SequenceMap(start: start)
+    unacknowledged = OutSequence(start.raw)
+    next = unacknowledged
+    windowEdge = unacknowledged
+    told = start
+    offeredEdge = start
+  }
+
+  /// Octets and FIN that wait for window.
+  var pending: Int { map.outputEnd - next }
+  /// Octets and FIN that left and are not acknowledged.
+  var inFlight: Int { next - unacknowledged }
+  /// Segments listed in the retransmit queue.
+  var pieceCount: Int { queue.count }
+  /// Whether all that came has left and has been acknowledged.
+  var isIdle: Bool { unacknowledged == map.outputEnd }
+  /// Whether the FIN has been acknowledged.
+  var isFinished: Bool { finish.map { unacknowledged > $0 } ?? false }
+  /// Behind the last number that may leave now.
+  var sendable: OutSequence { .earlier(map.outputEnd, .later(windowEdge, next)) }
+
+  // MARK: What modules release
+
+  /// Takes over everything in `stream`.
+  mutating func append(_ stream: inout SegmentQueue, in pool: SlabPool) {
+    while let segment = stream.popFirst() {
+      let sequence = map.outputEnd
+      map.append(segment, acknowledged: told)
+      guard segment.count > 0 else { continue }
+      if segment.count <= Self.smallPiece, let last = queue.last,
+        let copy = unsafe pool.copy(pool.bytes(segment.slab, segment.start, segment.end))
+      {
+        // Dense edits make many small pieces: packed together they cost their octets and little more.
+        pool.release(segment.slab)
+        if last.slab == copy.slab, last.end == copy.start {
+          queue[queue.count - 1].end = copy.end
+          pool.release(copy.slab)
+        } else {
+          queue.append(Piece(slab: copy.slab, start: copy.start, end: copy.end, sequence: sequence))
+        }
+      } else {
+        queue.append(Piece(slab: segment.slab, start: segment.start, end: segment.end, sequence: sequence))
+      }
+    }
+  }
+
+  /// Notes that the stream has ended: a FIN leaves behind its last octet.
+  mutating func appendFinish() {
+    guard finish == nil else { return }
+    finish = map.outputEnd
+    map.appendKept(1)
+  }
+
+  // MARK: What leaves
+
+  /// Notes that everything in front of `number` has left.
+  mutating func sent(upTo number: OutSequence) { next = .later(next, number) }
+
+  /// Calls `body` with the octets from `from` up to `upTo`, piece by piece; the FIN has none.
+  func eachPiece(from: OutSequence, upTo: OutSequence, _ body: (SlabID, UInt32, UInt32) -> Void) {
+    var low = 0
+    var high = queue.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if queue[middle].sequence <= from { low = middle } else { high = middle }
+    }
+    var at = from
+    while low < queue.count, at < upTo {
+      let piece = queue[low]
+      let skip = at - piece.sequence
+      let length = min(Int(piece.end - piece.start) - skip, upTo - at)
+      if length > 0 {
+        let start = piece.start + UInt32(skip)
+        body(piece.slab, start, start + UInt32(length))
+        at += length
+      }
+      low += 1
+    }
+  }
+
+  // MARK: What the destination says
+
+  /// Takes an acknowledgement and the window of `window` octets that comes with it (RFC 9293 section 3.10.7.4).
+  ///
+  /// - Returns: whether either told something new.
+  mutating func acknowledge(_ number: OutSequence, window: Int, in pool: SlabPool) -> Bool {
+    guard number <= next, number >= unacknowledged else { return false }
+    var isNews = false
+    if number + window > windowEdge {
+      windowEdge = number + window
+      isNews = true
+    }
+    guard number > unacknowledged else { return isNews }
+    unacknowledged = number
+    map.prune(acknowledged: number)
+    while let first = queue.first {
+      let passed = number - first.sequence
+      guard passed > 0 else { break }
+      if passed < Int(first.end - first.start) {
+        queue[0].start += UInt32(passed)
+        queue[0].sequence = number
+        break
+      }
+      pool.release(first.slab)
+      queue.removeFirst()
+    }
+    return true
+  }
+
+  /// The first window, of the destination's SYN, which is not scaled.
+  mutating func openWindow(_ window: Int) {
+    windowEdge = unacknowledged + window
+    offeredEdge = .later(offeredEdge, told + window)
+  }
+
+  // MARK: What the source is told
+
+  /// What the source is told for the destination's acknowledgement of `number` with a window of `window` octets.
+  ///
+  /// The window is what the source may send after mapping: up to the number that stands for the right edge, and never
+  /// less than it has been offered before.
+  mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
+    let acknowledgement = map.acknowledgement(number)
+    offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
+    if number <= next { told = .later(told, acknowledgement) }
+    return (acknowledgement, max(0, offeredEdge - acknowledgement))
+  }
+
+  /// What the source may be told now, without a word of the destination's.
+  mutating func current() -> (acknowledgement: InSequence, window: Int) {
+    translate(unacknowledged, window: windowEdge - unacknowledged)
+  }
+
+  /// Whether more can be acknowledged to the source than it has been told.
+  var hasNewsForSource: Bool { map.acknowledgement(unacknowledged) > told }
+
+  /// The SACK blocks for the source that those of the destination stand for; what collapses is dropped.
+  func translate(_ blocks: SACKBlocks) -> SACKBlocks {
+    var translated = SACKBlocks()
+    for index in 0..<blocks.count {
+      let (left, right) = blocks[index]
+      // In front of SND.UNA it is a duplicate reported (RFC 2883), of numbers that the map has forgotten.
+      guard OutSequence(left) >= unacknowledged, let block = map.block(OutSequence(left), OutSequence(right)) else {
+        continue
+      }
+      translated.append(left: block.left.raw, right: block.right.raw)
+    }
+    return translated
+  }
+
+  mutating func removeAll(in pool: SlabPool) {
+    while let piece = queue.popFirst() { pool.release(piece.slab) }
+  }
+}

@@ -1,0 +1,173 @@
+import DequeModule
+
+/// The sequence map of one direction: which of the destination's sequence numbers stands for which of the source's.
+///
+/// A list of runs, each a stretch that left as it came. Between two runs lies a gap: numbers of the source that were
+/// removed, numbers of the destination that were inserted, or both (a replacement).
+///
+///     source       |----run 0----|  gap  |------run 1------|------run 2---|
+///     destination  |----run 0----|------run 1------|  gap  |------run 2---|
+///                                ^ removed         ^ inserted
+///
+/// Nothing is entered by whoever edits: ``append(_:)`` sees the segments as they leave and notes where the numbers jump.
+/// An insertion is tied to the octet in front of it for as long as that one is not acknowledged to the source, so that
+/// the source's own retransmission covers what was inserted.
+///
+/// Look-ups are binary searches; the map is pruned as both sides acknowledge, so its size is bounded by the edits in
+/// flight.
+struct SequenceMap {
+  private struct Run {
+    var input: InSequence
+    var output: OutSequence
+    var count: UInt32
+  }
+
+  /// Never empty; the first may have no octets.
+  private var runs: Deque<Run>
+  /// Behind the last number of the source that has been mapped.
+  private(set) var inputEnd: InSequence
+  /// Behind the last number of the destination that has been given out.
+  private(set) var outputEnd: OutSequence
+  /// Goes up whenever something leaves that is not just the next octet of the source.
+  private(set) var jumps = 0
+
+  /// A map in which nothing has been moved yet.
+  init(start: InSequence) {
+    inputEnd = start
+    outputEnd = OutSequence(start.raw)
+    runs = [Run(input: start, output: outputEnd, count: 0)]
+  }
+
+  var runCount: Int { runs.count }
+
+  /// How far the destination's numbers are ahead of the source's at the end of the map.
+  var shift: Int { outputEnd - OutSequence(inputEnd.raw) }
+
+  /// Whether every number still in the map stands for itself.
+  var isIdentity: Bool {
+    runs.count == 1 && runs[0].input.raw == runs[0].output.raw && shift == 0
+  }
+
+  // MARK: What leaves
+
+  /// Notes a segment that leaves next.
+  ///
+  /// - Parameter acknowledged: what has been acknowledged to the source.
+  mutating func append(_ segment: Segment, acknowledged: InSequence) {
+    if segment.sourceCount == 0 {
+      appendInserted(segment.count, acknowledged: acknowledged)
+    } else if segment.count == 0 {
+      inputEnd += Int(segment.sourceCount)
+      jumps += 1
+    } else {
+      appendKept(segment.count)
+    }
+  }
+
+  /// Notes `count` numbers that leave as they came.
+  mutating func appendKept(_ count: Int) {
+    let last = runs.count - 1
+    if runs[last].input + Int(runs[last].count) == inputEnd, runs[last].output + Int(runs[last].count) == outputEnd {
+      runs[last].count += UInt32(count)
+    } else {
+      runs.append(Run(input: inputEnd, output: outputEnd, count: UInt32(count)))
+    }
+    inputEnd += count
+    outputEnd += count
+  }
+
+  private mutating func appendInserted(_ count: Int, acknowledged: InSequence) {
+    let last = runs.count - 1
+    let end = runs[last].input + Int(runs[last].count)
+    if runs[last].count > 0, end == inputEnd, runs[last].output + Int(runs[last].count) == outputEnd,
+      end > acknowledged
+    {
+      runs[last].count -= 1
+    }
+    outputEnd += count
+    jumps += 1
+  }
+
+  // MARK: Translation
+
+  /// The acknowledgement for the source that an acknowledgement of the destination stands for: behind the last octet of
+  /// the source all of whose images the destination has. Through what was removed, in front of what was inserted.
+  func acknowledgement(_ number: OutSequence) -> InSequence {
+    if number >= outputEnd { return inputEnd + (number - outputEnd) }
+    let run = runs[lastRun(startingAtOrBefore: number)]
+    return run.input + min(max(0, number - run.output), Int(run.count))
+  }
+
+  /// The first number of the destination that stands for `number` of the source, with what was inserted in front of it.
+  func start(_ number: InSequence) -> OutSequence {
+    if number > inputEnd { return outputEnd + (number - inputEnd) }
+    let run = runs[lastRun(startingBefore: number)]
+    return run.output + min(max(0, number - run.input), Int(run.count))
+  }
+
+  /// Behind the last number of the destination that stands for a number of the source in front of `number`.
+  func end(_ number: InSequence) -> OutSequence {
+    if number >= inputEnd { return outputEnd + (number - inputEnd) }
+    let index = lastRun(startingBefore: number)
+    let run = runs[index]
+    let offset = number - run.input
+    if offset <= Int(run.count) { return run.output + max(0, offset) }
+    return index + 1 < runs.count ? runs[index + 1].output : outputEnd
+  }
+
+  /// The SACK block for the source (RFC 2018) that a block of the destination stands for, or nil where nothing of the
+  /// source's lies wholly within.
+  func block(_ left: OutSequence, _ right: OutSequence) -> (left: InSequence, right: InSequence)? {
+    guard right > left, right <= outputEnd else { return nil }
+    var first = acknowledgement(left)
+    let index = lastRun(startingAtOrBefore: left)
+    let run = runs[index]
+    if left - run.output > Int(run.count) {
+      // The block begins inside of what was inserted: all of that gap is lost to it.
+      first = index + 1 < runs.count ? runs[index + 1].input : inputEnd
+    }
+    let last = acknowledgement(right)
+    return last > first ? (first, last) : nil
+  }
+
+  /// Index of the last run with `output <= number`, or 0.
+  private func lastRun(startingAtOrBefore number: OutSequence) -> Int {
+    var low = 0
+    var high = runs.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if runs[middle].output <= number { low = middle } else { high = middle }
+    }
+    return low
+  }
+
+  /// Index of the last run with `input < number`, or 0.
+  private func lastRun(startingBefore number: InSequence) -> Int {
+    var low = 0
+    var high = runs.count
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if runs[middle].input < number { low = middle } else { high = middle }
+    }
+    return low
+  }
+
+  // MARK: Pruning
+
+  /// Forgets what lies in front of `number`, which the destination has acknowledged. It must not go backwards.
+  mutating func prune(acknowledged number: OutSequence) {
+    while runs.count > 1, runs[1].output <= number { runs.removeFirst() }
+    let passed = number - runs[0].output
+    guard passed > 0 else { return }
+    // Within the run it moves along; within the gap behind it only the run goes, so that the gap keeps its beginning.
+    let moved = min(passed, Int(runs[0].count))
+    runs[0].input += moved
+    runs[0].output += moved
+    runs[0].count -= UInt32(moved)
+    if number >= outputEnd {
+      runs[0].input = inputEnd
+      runs[0].output = outputEnd
+      runs[0].count = 0
+    }
+  }
+}

@@ -1,0 +1,123 @@
+/// Protocol numbers that the engine knows (IANA, Protocol Numbers).
+enum ProtocolNumber {
+  static let icmp: UInt8 = 1
+  static let tcp: UInt8 = 6
+  static let udp: UInt8 = 17
+  static let icmpv6: UInt8 = 58
+}
+
+/// What an IPv4 header (RFC 791), or an IPv6 header with the whole chain of its extension headers (RFC 8200), says.
+struct IPHeader: Sendable {
+  var isIPv6: Bool
+  var source: IPAddress
+  var destination: IPAddress
+  /// Octets before the transport header: options and extension headers included.
+  var headerLength: Int
+  /// Octets by the IP length field, headers included; what lies beyond in the buffer is link-layer padding.
+  var totalLength: Int
+  /// DSCP in the upper six bits, ECN in the lower two.
+  var trafficClass: UInt8
+  /// Time to live, as IPv4 calls it.
+  var hopLimit: UInt8
+  /// 20 bits; 0 in IPv4.
+  var flowLabel: UInt32
+  /// IPv4's; the lower half of the fragment header's in IPv6, 0 without one.
+  var identification: UInt16
+  /// Always true in IPv6, whose routers do not fragment.
+  var dontFragment: Bool
+  /// What follows the last header that was understood: the transport protocol, or that of the whole where this is a fragment.
+  var protocolNumber: UInt8
+  /// Whether this is a part of a packet only. An atomic fragment (offset 0, no more to come; RFC 6946) is a whole one.
+  var isFragment: Bool
+  /// Whether there are IPv4 options or IPv6 extension headers.
+  var hasOptions: Bool
+  /// Whether a routing header still names places to go: the address under the transport checksum is not `destination`.
+  var isSourceRouted: Bool
+}
+
+extension IPHeader {
+  enum Result {
+    case header(IPHeader)
+    case malformed(Malformation)
+  }
+
+  static func parse(_ packet: Span<UInt8>) -> Result {
+    guard packet.count >= 20 else { return .malformed(.truncated) }
+    switch packet[0] >> 4 {
+    case 4: return parseIPv4(packet)
+    case 6: return parseIPv6(packet)
+    default: return .malformed(.badVersion)
+    }
+  }
+
+  private static func parseIPv4(_ packet: Span<UInt8>) -> Result {
+    let headerLength = Int(packet[0] & 0xf) * 4
+    guard headerLength >= 20 else { return .malformed(.badHeaderLength) }
+    guard headerLength <= packet.count else { return .malformed(.truncated) }
+    let totalLength = Int(packet.uint16(at: 2))
+    guard totalLength >= headerLength, totalLength <= packet.count else { return .malformed(.badTotalLength) }
+    let fragmentation = packet.uint16(at: 6)
+    return .header(
+      IPHeader(
+        isIPv6: false,
+        source: IPAddress(v4: packet.uint32(at: 12)), destination: IPAddress(v4: packet.uint32(at: 16)),
+        headerLength: headerLength, totalLength: totalLength,
+        trafficClass: packet[1], hopLimit: packet[8], flowLabel: 0,
+        identification: packet.uint16(at: 4), dontFragment: fragmentation & 0x4000 != 0,
+        protocolNumber: packet[9], isFragment: fragmentation & 0x3fff != 0, hasOptions: headerLength > 20,
+        isSourceRouted: false))
+  }
+
+  private static func parseIPv6(_ packet: Span<UInt8>) -> Result {
+    guard packet.count >= 40 else { return .malformed(.truncated) }
+    let word = packet.uint32(at: 0)
+    let totalLength = 40 + Int(packet.uint16(at: 4))
+    guard totalLength <= packet.count else { return .malformed(.badTotalLength) }
+    var header = IPHeader(
+      isIPv6: true,
+      source: IPAddress(high: packet.uint64(at: 8), low: packet.uint64(at: 16)),
+      destination: IPAddress(high: packet.uint64(at: 24), low: packet.uint64(at: 32)),
+      headerLength: 40, totalLength: totalLength,
+      trafficClass: UInt8(truncatingIfNeeded: word >> 20), hopLimit: packet[7], flowLabel: word & 0xf_ffff,
+      identification: 0, dontFragment: true,
+      protocolNumber: packet[6], isFragment: false, hasOptions: false, isSourceRouted: false)
+    if let malformation = header.followExtensions(packet) { return .malformed(malformation) }
+    return .header(header)
+  }
+
+  /// No packet in honest use comes near it; every header costs time, and whoever sends many wants just that.
+  private static let longestChain = 12
+
+  /// Walks to the first header that is no extension header (RFC 8200 section 4), or to the fragmented part.
+  private mutating func followExtensions(_ packet: Span<UInt8>) -> Malformation? {
+    var headers = 0
+    while true {
+      let kind = protocolNumber
+      switch kind {
+      case 0:  // Hop-by-hop options stand first, or nowhere (RFC 8200 section 4.1).
+        guard headers == 0 else { return .misplacedExtension }
+      case 43, 44, 60, 135, 139, 140: break  // Routing, fragment, destination options, mobility, HIP, shim6.
+      default: return nil
+      }
+      guard headers < Self.longestChain else { return .extensionChainTooLong }
+      headers += 1
+      hasOptions = true
+      guard headerLength + 8 <= totalLength else { return .truncatedExtension }
+      protocolNumber = packet[headerLength]
+      if kind == 44 {
+        let fragmentation = packet.uint16(at: headerLength + 2)
+        identification = packet.uint16(at: headerLength + 6)
+        headerLength += 8
+        if fragmentation & 0xfff9 != 0 {
+          isFragment = true
+          return nil
+        }
+      } else {
+        if kind == 43, packet[headerLength + 3] != 0 { isSourceRouted = true }
+        let length = (Int(packet[headerLength + 1]) + 1) * 8
+        guard headerLength + length <= totalLength else { return .truncatedExtension }
+        headerLength += length
+      }
+    }
+  }
+}
