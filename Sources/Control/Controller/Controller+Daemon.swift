@@ -32,7 +32,7 @@ extension Dump {
     for flow in controller.state.flows {
       lines.append(
         ShellWords.join([
-          "flow", "add", flow.name, flow.matchText, "--priority", String(flow.priority), "--on-fail",
+          "flow", "add", flow.name, flow.match.description, "--priority", String(flow.priority), "--on-fail",
           flow.onFail.rawValue,
         ]))
       for module in flow.modules {

@@ -10,8 +10,8 @@ extension FlowAdd {
     }
     state.append { id in
       WantedFlow(
-        id: id, name: name, matchText: match, match: wanted.match,
-        priority: wanted.priority ?? WantedFlow.defaultPriority, onFail: wanted.onFail ?? .pass)
+        id: id, name: name, match: wanted.match, priority: wanted.priority ?? WantedFlow.defaultPriority,
+        onFail: wanted.onFail ?? .pass)
     }
     return Reply(created: true, flow: state.flows[state.flows.count - 1].described)
   }
@@ -26,7 +26,7 @@ extension FlowAdd {
     let priority = wanted.priority ?? WantedFlow.defaultPriority
     let onFail = wanted.onFail ?? .pass
     var differences: [String] = []
-    if flow.match != wanted.match { differences.append("its match is '\(flow.matchText)', not '\(match)'") }
+    if flow.match != wanted.match { differences.append("its match is '\(flow.match)', not '\(wanted.match)'") }
     if flow.priority != priority { differences.append("its priority is \(flow.priority), not \(priority)") }
     if flow.onFail != onFail { differences.append("its on-fail is \(flow.onFail), not \(onFail)") }
     guard differences.isEmpty else {
@@ -43,7 +43,6 @@ extension FlowReplace {
     let wanted = try WantedFlow.Terms(match: match, priority: priority, onFail: onFail, in: environment)
     return try state.update(at: index) { flow throws(ControlError) in
       for module in flow.modules { try module.description.checkFits(wanted.match, of: name, module: module.name) }
-      flow.matchText = match
       flow.match = wanted.match
       flow.priority = wanted.priority ?? flow.priority
       flow.onFail = wanted.onFail ?? flow.onFail

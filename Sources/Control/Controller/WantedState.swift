@@ -1,6 +1,6 @@
 import Engine
 
-/// The flows and pipelines that were asked for, with what is needed to show and dump them as they were written.
+/// The flows and pipelines that were asked for, with what is needed to show and dump them.
 ///
 /// A value: a change works on a copy, and a copy whose change failed is thrown away.
 public struct WantedState: Sendable {
@@ -59,8 +59,6 @@ struct WantedFlow: Sendable {
 
   let id: UInt32
   let name: String
-  /// As written, so that a dump still says `in_port=eth0` where the interface's index may have changed.
-  var matchText: String
   var match: Match
   var priority: Int
   var onFail: Flow.FailurePolicy
@@ -83,7 +81,7 @@ struct WantedFlow: Sendable {
   }
 
   var described: FlowDescription {
-    FlowDescription(name: name, match: matchText, priority: priority, onFail: onFail, modules: instances)
+    FlowDescription(name: name, match: match.description, priority: priority, onFail: onFail, modules: instances)
   }
 
   /// The index of the module called `instance`.

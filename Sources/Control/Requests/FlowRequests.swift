@@ -118,7 +118,7 @@ public struct FlowShow: Request {
 /// A flow as replies show it.
 public struct FlowDescription: Codable, Equatable, Sendable {
   public var name: String
-  /// As it was given.
+  /// In the canonical form of the match grammar.
   public var match: String
   public var priority: Int
   public var onFail: Flow.FailurePolicy
