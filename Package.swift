@@ -28,11 +28,13 @@ let package = Package(
     .systemLibrary(
       name: "CNetfilter", pkgConfig: "libnetfilter_queue",
       providers: [.apt(["libnetfilter-queue-dev", "libmnl-dev", "libnfnetlink-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CPcap", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"])]),
     .systemLibrary(name: "CHTTPParser", providers: [.apt(["libhttp-parser-dev"])]),
     .target(
       name: "Engine",
       dependencies: [
+        "CLinux",
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "HeapModule", package: "swift-collections"),
       ],

@@ -2,7 +2,7 @@
 public protocol CounterSet: Sendable {
   init()
   /// The counters by the names that `flowctl stats` gives them, in printing order.
-  static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] { get }
+  static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] { get }
 }
 
 extension CounterSet {
@@ -46,7 +46,7 @@ public struct EngineCounters: CounterSet {
 
   public init() {}
 
-  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+  public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [
       ("packets", \.packets), ("octets", \.octets), ("accepted", \.accepted), ("mangled", \.mangled),
       ("dropped", \.dropped), ("injected", \.injected), ("malformed", \.malformed), ("fragments", \.fragments),
@@ -67,7 +67,7 @@ public struct FlowCounters: CounterSet {
 
   public init() {}
 
-  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+  public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [("packets", \.packets), ("octets", \.octets), ("connections", \.connections)]
   }
 }
@@ -84,7 +84,7 @@ public struct ModuleCounters: CounterSet {
 
   public init() {}
 
-  public static var fields: [(name: String, path: WritableKeyPath<Self, UInt64> & Sendable)] {
+  public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [
       ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
       ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),

@@ -14,10 +14,7 @@ struct Environment: ~Copyable {
     pool = SlabPool(limit: settings.memoryLimit)
   }
 
-  deinit {
-    output.clear(in: pool)
-    pool.destroy()
-  }
+  deinit { pool.destroy() }
 
   mutating func nextIdentification() -> UInt16 {
     identification &+= 1

@@ -2,9 +2,9 @@
 ///
 /// The bytes stay where they lie until ``Engine/recycle(_:)``. Whoever drives the engine carries out the verdict first,
 /// then the injections in their order.
-public struct Output: ~Copyable {
+@safe public struct Output: ~Copyable {
   /// The pieces of all packets, see ``OutgoingPacket/pieces``.
-  public private(set) var pieces: [UnsafeRawBufferPointer] = []
+  public private(set) var pieces: [UnsafeRawBufferPointer] = unsafe []
   public private(set) var injections: [Injection] = []
   /// One reference for each slab that pieces lie in.
   private var slabs: [SlabID] = []

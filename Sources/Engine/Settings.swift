@@ -1,7 +1,7 @@
 /// What an engine is told once, when it is made.
 public struct Settings: Sendable {
   /// The bits of the netfilter mark that are ours.
-  public var marks = Marks()
+  public var marks = Marks.standard
   /// Octets of packet memory that may be in use.
   public var memoryLimit = 1 << 30
   /// Connections in the table; those beyond it pass unedited.

@@ -2,7 +2,7 @@
 ///
 /// Each lies in memory of its own and never moves, so that a growing table stops no packet for longer than its index
 /// takes to grow. The index is a `Dictionary`, whose hashing is seeded: who chooses the ports does not choose the buckets.
-struct ConnectionTable: ~Copyable {
+@safe struct ConnectionTable: ~Copyable {
   /// A place in the table. The generation tells whether it is still the same connection that lives there.
   struct Place: Hashable, Sendable {
     var slot: UInt32
@@ -10,7 +10,7 @@ struct ConnectionTable: ~Copyable {
   }
 
   private var index: [ConnectionKey: UInt32] = [:]
-  private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = []
+  private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = unsafe []
   private var generations: ContiguousArray<UInt32> = []
   private var vacant: ContiguousArray<UInt32> = []
 
@@ -41,7 +41,7 @@ struct ConnectionTable: ~Copyable {
   }
 
   mutating func insert(_ connection: consuming Connection) -> UInt32 {
-    let memory = unsafe UnsafeMutablePointer<Connection>.allocate(capacity: 1)
+    let memory = UnsafeMutablePointer<Connection>.allocate(capacity: 1)
     let key = connection.key
     unsafe memory.initialize(to: connection)
     let slot: UInt32

@@ -33,7 +33,7 @@ struct ModuleInstance {
 }
 
 /// What one attached module has counted over all connections of an engine.
-final class ModuleTally {
+@safe final class ModuleTally {
   var common = ModuleCounters()
   /// In the order of ``ModuleDescription/counters``.
   let own: UnsafeMutableBufferPointer<UInt64>

@@ -1,6 +1,5 @@
-#if canImport(Glibc)
-  import Glibc
-#endif
+import CLinux
+import Glibc
 
 /// A byte string to look for with ``Window/search(_:from:)``, prepared once.
 public struct Pattern: Sendable, ExpressibleByStringLiteral {

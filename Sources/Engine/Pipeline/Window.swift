@@ -1,10 +1,12 @@
+import DequeModule
+
 /// What a module sees of a stream: the bytes between its head and its tail, as if they lay in one piece.
 ///
 /// Positions count octets from the head, in the bytes as edited so far: after a removal what stood behind it stands that
 /// much further in front. Edits take effect at once; ``release(upTo:)`` says how far the module is done, and what it does
 /// not release it finds again at the front of its next window. A position beyond the window is a programming error and
 /// traps; so do edits in front of what has been released.
-public struct Window: ~Copyable {
+@safe public struct Window: ~Copyable {
   /// The bytes. Moved in and out for the duration of one call.
   var queue: SegmentQueue
   let pool: SlabPool
@@ -41,6 +43,9 @@ public struct Window: ~Copyable {
     self.mustRelease = mustRelease
     self.isFinal = isFinal
   }
+
+  /// Ends the window and gives the bytes back.
+  consuming func takeQueue() -> SegmentQueue { queue }
 
   /// Octets in the window.
   public var count: Int { end - base }

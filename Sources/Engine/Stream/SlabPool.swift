@@ -16,20 +16,20 @@ struct SlabID: Hashable, Sendable {
 ///     1        2,048   packets of an Ethernet MTU, inserted bytes
 ///     2       16,384   jumbo frames, small super-packets
 ///     3       73,728   what a packet of 64 KiB is received into, netlink's attributes included
-struct SlabPool {
-  private struct Slab {
+@safe struct SlabPool {
+  @unsafe private struct Slab {
     var base: UnsafeMutableRawPointer
     var references: UInt32
     var sizeClass: UInt8
   }
 
-  private struct State {
-    var slabs: ContiguousArray<Slab> = []
+  @unsafe private struct State {
+    var slabs: ContiguousArray<Slab> = unsafe []
     var free: (ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>) =
       ([], [], [], [])
     /// Indices whose memory went back to the system.
     var vacant: ContiguousArray<UInt32> = []
-    var chunks: ContiguousArray<UnsafeMutableRawPointer> = []
+    var chunks: ContiguousArray<UnsafeMutableRawPointer> = unsafe []
     var inUse = 0
     var reserved = 0
     /// Where small runs of bytes are put one behind the other.
@@ -89,7 +89,7 @@ struct SlabPool {
     let sizeClass = Self.sizeClass(for: count)
     let size = Self.size(of: sizeClass)
     guard unsafe state.pointee.inUse + size <= limit else { return nil }
-    let index = unsafe popFree(sizeClass) ?? grow(sizeClass)
+    let index = popFree(sizeClass) ?? grow(sizeClass)
     unsafe state.pointee.slabs[Int(index)].references = 1
     unsafe state.pointee.inUse += size
     return SlabID(index: index)
@@ -134,15 +134,15 @@ struct SlabPool {
       unsafe state.pointee.slabs.append(slab)
       return unsafe UInt32(state.pointee.slabs.count - 1)
     }
-    let chunk = unsafe UnsafeMutableRawPointer.allocate(byteCount: Self.chunkSize, alignment: 64)
+    let chunk = UnsafeMutableRawPointer.allocate(byteCount: Self.chunkSize, alignment: 64)
     unsafe state.pointee.chunks.append(chunk)
     unsafe state.pointee.reserved += Self.chunkSize
-    let first = unsafe UInt32(state.pointee.slabs.count)
     for offset in stride(from: 0, to: Self.chunkSize, by: size) {
       unsafe state.pointee.slabs.append(Slab(base: chunk + offset, references: 0, sizeClass: sizeClass))
       unsafe pushFree(UInt32(state.pointee.slabs.count - 1), sizeClass)
     }
-    return popFree(sizeClass) ?? first
+    guard let index = popFree(sizeClass) else { preconditionFailure("a chunk holds slabs") }
+    return index
   }
 
   @inline(__always)

@@ -105,7 +105,7 @@ extension Connection {
     var blocks = SACKBlocks()
     self[direction].receiver.outOfOrder.blocks(
       recent: self[direction].recentEarly, limit: usesTimestamps ? 3 : 4
-    ) { blocks.append((left: $0.raw, right: $1.raw)) }
+    ) { blocks.append(left: $0.raw, right: $1.raw) }
     return blocks
   }
 

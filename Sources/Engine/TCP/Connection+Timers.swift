@@ -55,7 +55,7 @@ extension Connection {
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
     let half = self[direction]
     return ConnectionInfo.Direction(
-      flow: half.flow, octetsIn: half.octetsIn, octetsOut: half.octetsOut, held: half.pipeline.held,
+      flow: half.flow, octetsIn: half.octetsIn, octetsOut: half.sender.octetsOut, held: half.pipeline.held,
       unacknowledged: half.sender.inFlight, shift: half.sender.map.shift)
   }
 }

@@ -213,7 +213,8 @@ extension Connection {
     pool.release(slab)
     let sender = self[direction].sender
     sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
-    var header = span.extracting(0..<tcp + tcpCount)
+    var header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<(tcp + tcpCount)])
+      .bindMemory(to: UInt8.self).mutableSpan
     setChecksum(&header, tcp, likeness.ip, count: tcpCount + (upTo - from), environment.output)
     let marks = environment.settings.marks
     let bits = marks.injected | (isEdited ? marks.edited : 0)

@@ -33,6 +33,9 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
+  /// Octets that have left, each counted once.
+  private(set) var octetsOut: UInt64 = 0
+
   /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
   var windowScale: UInt8 = 0
   /// Payload octets of the largest segment that the destination takes, options of ours deducted.
@@ -99,7 +102,11 @@ struct Sender {
   // MARK: What leaves
 
   /// Notes that everything in front of `number` has left.
-  mutating func sent(upTo number: OutSequence) { next = .later(next, number) }
+  mutating func sent(upTo number: OutSequence) {
+    guard number > next else { return }
+    octetsOut += UInt64(number - next)
+    next = number
+  }
 
   /// Calls `body` with the octets from `from` up to `upTo`, piece by piece; the FIN has none.
   func eachPiece(from: OutSequence, upTo: OutSequence, _ body: (SlabID, UInt32, UInt32) -> Void) {
