@@ -23,6 +23,9 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     isIPv4 ? Self.dotted(UInt32(truncatingIfNeeded: low)) : Self.grouped(high: high, low: low)
   }
 
+  /// The address as RFC 5952 has it, also where it stands for an IPv4 one.
+  var ipv6Description: String { Self.grouped(high: high, low: low) }
+
   private static func dotted(_ address: UInt32) -> String {
     "\(address >> 24).\(address >> 16 & 0xff).\(address >> 8 & 0xff).\(address & 0xff)"
   }
