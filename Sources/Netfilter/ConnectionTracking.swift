@@ -64,10 +64,11 @@ public struct ConnectionTracking: ~Copyable {
   ///
   /// - Parameter tuple: as the packets of either direction have it where they are queued. Connections of the default zone
   ///   are found.
-  /// - Returns: the directions the kernel knows by these addresses. A packet injected in one that it does not know would
-  ///   be taken for a new connection's and get another source port, so it must carry ``Engine/Marks/untracked``. Neither:
-  ///   the kernel does not track it, or both its addresses are translated. Nil where ``means`` is not `.connection`, and
-  ///   nothing was asked.
+  /// - Returns: the directions the kernel knows by these addresses; nil where ``means`` is not `.connection`, and nothing
+  ///   was asked. NAT hides one of them. A packet injected in that one would be taken for a new connection's and get
+  ///   another source port (measured), so it must carry ``Engine/Marks/untracked``. Where the kernel knows neither, the
+  ///   connection must not be edited: either nothing tracks it, so the gate cannot hold it when the daemon is gone, or
+  ///   both its addresses are translated, and no injected packet would reach either end.
   public mutating func makeLiberal(_ tuple: ConnectionTuple) -> Directions? {
     guard socket != nil else { return nil }
     var known: Directions = []
@@ -87,7 +88,9 @@ public struct ConnectionTracking: ~Copyable {
   /// The kernel acts and answers while send runs, so nothing here waits.
   ///
   /// - Returns: nil when it is done, or what the kernel said.
-  private static func setLiberal(_ tuple: ConnectionTuple, sequence: UInt32, _ socket: borrowing NetlinkSocket) -> Errno? {
+  private static func setLiberal(_ tuple: ConnectionTuple, sequence: UInt32, _ socket: borrowing NetlinkSocket)
+    -> Errno?
+  {
     let size = 512
     return unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
       let header = unsafe mnl_nlmsg_put_header(buffer.baseAddress!)!

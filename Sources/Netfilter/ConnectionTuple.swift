@@ -22,7 +22,8 @@ public struct ConnectionTuple: Sendable, Equatable {
   /// The other direction.
   public var reversed: ConnectionTuple {
     ConnectionTuple(
-      isIPv6: isIPv6, source: destination, sourcePort: destinationPort, destination: source, destinationPort: sourcePort)
+      isIPv6: isIPv6, source: destination, sourcePort: destinationPort, destination: source, destinationPort: sourcePort
+    )
   }
 
   /// Appends it to a ctnetlink message, as a nest of addresses and a nest of protocol and ports.

@@ -30,7 +30,8 @@ enum QueueMessage {
     }
     switch Int(header.nlmsg_type) {
     case Int(NLMSG_ERROR) where length >= MemoryLayout<nlmsghdr>.size + MemoryLayout<CInt>.size:
-      self = .error(Errno(rawValue: -(unsafe base.loadUnaligned(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: CInt.self))))
+      let number = unsafe base.loadUnaligned(fromByteOffset: MemoryLayout<nlmsghdr>.size, as: CInt.self)
+      self = .error(Errno(rawValue: 0 &- number))
     case Int(NFNL_SUBSYS_QUEUE) << 8 | Int(NFQNL_MSG_PACKET.rawValue):
       if let record = unsafe QueueRecord(base, count: length, isCut: isCut) {
         self = .packet(record)
@@ -61,7 +62,6 @@ struct QueueRecord {
     var metadata = PacketMetadata()
     var payload = 0..<0
     var isTruncated = isCut
-    // RFC 3549's alignment; the sizes of both headers are multiples of it.
     let start = MemoryLayout<nlmsghdr>.size + MemoryLayout<nfgenmsg>.size
     guard count >= start else { return nil }
     // Absent when it would be zero: the kernel then vouches for the checksum.
@@ -79,7 +79,8 @@ struct QueueRecord {
         let hardware = unsafe value.loadUnaligned(as: nfqnl_msg_packet_hw.self)
         guard UInt16(bigEndian: hardware.hw_addrlen) == 6 else { return }
         // The address is left-justified in eight octets.
-        metadata.ethernetSource = unsafe UInt64(bigEndian: value.loadUnaligned(fromByteOffset: 4, as: UInt64.self)) >> 16
+        let octets = unsafe UInt64(bigEndian: value.loadUnaligned(fromByteOffset: 4, as: UInt64.self))
+        metadata.ethernetSource = octets >> 16
       case NFQA_VLAN:
         metadata.vlan = unsafe Self.vlanIdentifier(value)
       case NFQA_SKB_INFO where value.count >= 4:

@@ -15,7 +15,7 @@ import SystemPackage
     /// Octets of packets and their bookkeeping that may wait to be received.
     public var receiveBuffer = 32 << 20
     /// Messages taken in by one receive, at the most.
-    public var maximumBatch = 64
+    public var maximumBatch = 32
     /// Octets of verdicts sent in one call.
     public var verdictOctets = 256 << 10
 

@@ -121,9 +121,12 @@ import SystemPackage
     let field = isIPv6 ? 24..<40 : 16..<20
     var address = sockaddr_in6()
     let found = unsafe withUnsafeMutableBytes(of: &address) { address in
-      let target = isIPv6 ? MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)! : MemoryLayout<sockaddr_in>.offset(of: \.sin_addr)!
+      let target =
+        isIPv6
+        ? MemoryLayout<sockaddr_in6>.offset(of: \.sin6_addr)! : MemoryLayout<sockaddr_in>.offset(of: \.sin_addr)!
       var offset = 0
-      for unsafe piece in unsafe pieces {
+      for index in unsafe pieces.indices {
+        let piece = unsafe pieces[index]
         let part = field.clamped(to: offset..<(offset + piece.count))
         for position in part {
           unsafe address[target + position - field.lowerBound] = piece[position - offset]

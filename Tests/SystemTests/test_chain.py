@@ -3,12 +3,13 @@
 import os
 import pathlib
 import socket
+import struct
 import tempfile
 import unittest
 
 import kit
 
-EDITED, OFFLOADED = 0x20000000, 0x40000000
+INJECTED, EDITED, OFFLOADED, UNTRACKED = 0x10000000, 0x20000000, 0x40000000, 0x80000000
 FAMILIES = ("iptables", "ip6tables")
 
 
@@ -204,6 +205,65 @@ class Gate(unittest.TestCase):
         for family in FAMILIES:
             self.net.router.run(family, "-t", "mangle", "-D", "FORWARD", "-p", "tcp", "-j", "FLOWOS")
         return self.open(False)
+
+
+class OwnPackets(unittest.TestCase):
+    """What happens on the router to packets that the daemon makes."""
+
+    def setUp(self):
+        self.net = self.enterContext(kit.Topology())
+        self.net.chain("up")
+        # Also where the router's own packets are steered.
+        for chain in ("FORWARD", "OUTPUT"):
+            self.net.router.run("iptables", "-t", "mangle", "-A", chain, "-p", "tcp", "-j", "FLOWOS")
+
+    def open(self):
+        listener = self.enterContext(self.net.server.listen(80))
+        client = self.enterContext(self.net.client.connect(self.net.server.ipv4, 80))
+        self.enterContext(listener.accept()[0])
+        return client.getsockname()[1]
+
+    def inject(self, mark, client_port):
+        """Sends a segment from the server's address to the client's out of the router.
+
+        Returns the source port that the client sees, or None where nothing arrives.
+        """
+        source, destination = (socket.inet_aton(address) for address in (self.net.server.ipv4, self.net.client.ipv4))
+        sequence = 0x12345678
+        segment = struct.pack("!HHIIBBHHH", 80, client_port, sequence, 0, 0x50, 0x10, 100, 0, 0)
+        total = sum(struct.unpack("!16H", source + destination + struct.pack("!HH", 6, 20) + segment))
+        total = (total & 0xffff) + (total >> 16)
+        segment = segment[:16] + struct.pack("!H", ~((total & 0xffff) + (total >> 16)) & 0xffff) + segment[18:]
+        header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source, destination)
+        with self.net.client.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800)) as tap, \
+                self.net.router.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            tap.settimeout(1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("I", mark))
+            try:
+                raw.sendto(header + segment, (self.net.client.ipv4, 0))
+            except PermissionError:
+                return None
+            try:
+                while True:
+                    packet = tap.recv(2048)
+                    if packet[9] == 6 and packet[24:28] == struct.pack("!I", sequence):
+                        return struct.unpack("!H", packet[20:22])[0]
+            except socket.timeout:
+                return None
+
+    def test_they_pass_the_gate_and_keep_the_connection_marked(self):
+        port = self.open()
+        self.net.router.run("conntrack", "-U", "-f", "ipv4", "-p", "tcp", "--mark", EDITED)
+        self.assertIsNone(self.inject(0, port))
+        self.assertEqual(self.inject(INJECTED | EDITED, port), 80)
+        self.assertIn(f"mark={EDITED} ", self.net.router.run("conntrack", "-L", "-p", "tcp").stdout)
+
+    def test_without_the_untracked_bit_nat_gives_them_another_port(self):
+        self.net.masquerade()
+        port = self.open()
+        self.assertEqual(self.inject(INJECTED | UNTRACKED, port), 80)
+        # Why the bit is there.
+        self.assertNotEqual(self.inject(INJECTED, port), 80)
 
 
 if __name__ == "__main__":
