@@ -18,6 +18,11 @@ extension Span<UInt8> {
   @inline(__always) func hostUInt64(at offset: Int) -> UInt64 {
     unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
   }
+
+  /// Four words in host order.
+  @inline(__always) func hostWords(at offset: Int) -> SIMD4<UInt64> {
+    unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
+  }
 }
 
 extension MutableSpan<UInt8> {
