@@ -1,5 +1,5 @@
-// Loads and stores of integers in network byte order, the only unsafe expressions of this folder. They are safe here: any bit
-// pattern is a valid integer, and the span checks its bounds, once for the whole word.
+// Loads and stores of integers in network byte order, the only unsafe expressions of this folder. They are safe here:
+// any bit pattern is a valid integer, and the span checks its bounds, once for the whole word.
 
 extension Span<UInt8> {
   @inline(__always) func uint16(at offset: Int) -> UInt16 {

@@ -25,7 +25,8 @@ struct IPHeader: Sendable {
   var identification: UInt16
   /// Always true in IPv6, whose routers do not fragment.
   var dontFragment: Bool
-  /// What follows the last header that was understood: the transport protocol, or that of the whole where this is a fragment.
+  /// What follows the last header that was understood: the transport protocol, or that of the whole where this is a
+  /// fragment.
   var protocolNumber: UInt8
   /// Whether this is a part of a packet only. An atomic fragment (offset 0, no more to come; RFC 6946) is a whole one.
   var isFragment: Bool

@@ -42,7 +42,8 @@ struct PacketHeaders: Sendable {
 }
 
 extension PacketHeaders {
-  /// Reads the headers of the IP packet in `packet`, which may be followed by padding. Takes any bytes; allocates nothing.
+  /// Reads the headers of the IP packet in `packet`, which may be followed by padding. Takes any bytes; allocates
+  /// nothing.
   static func parse(_ packet: Span<UInt8>) -> ParseResult {
     do {
       return .packet(try PacketHeaders(packet))
