@@ -55,7 +55,7 @@ let package = Package(
     .executableTarget(
       name: "flowos",
       dependencies: [
-        "Engine", "Modules", "Netfilter", "Control", "CPcap",
+        "Engine", "Modules", "Netfilter", "Control", "CLinux", "CPcap",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),

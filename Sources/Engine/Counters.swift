@@ -100,6 +100,8 @@ public struct Statistics: Sendable {
   public var flows: [UInt32: FlowCounters] = [:]
   /// By ``AttachedModule/id``; `own` in the order of ``ModuleDescription/counters``.
   public var modules: [UInt32: (common: ModuleCounters, own: [UInt64])] = [:]
+  /// What the kernel's side of the workers has counted, by name; none without one.
+  public var kernel: [String: UInt64] = [:]
   /// Connections in the table now.
   public var connections = 0
   /// Octets of packet memory in use.
@@ -122,6 +124,7 @@ public struct Statistics: Sendable {
       for index in sum.own.indices { sum.own[index] &+= counters.own[index] }
       modules[id] = sum
     }
+    kernel.merge(other.kernel, uniquingKeysWith: &+)
     connections += other.connections
     memoryInUse += other.memoryInUse
     memoryReserved += other.memoryReserved

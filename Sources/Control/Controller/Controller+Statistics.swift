@@ -14,7 +14,8 @@ extension EngineTotals {
   fileprivate init(_ statistics: Statistics) {
     self.init(
       connections: statistics.connections, memoryInUse: statistics.memoryInUse,
-      memoryReserved: statistics.memoryReserved, counters: statistics.engine.byName)
+      memoryReserved: statistics.memoryReserved,
+      counters: statistics.engine.byName.merging(statistics.kernel) { $1 })
   }
 }
 
