@@ -1,6 +1,6 @@
 import ArgumentParser
-import CPcap
 import Control
+import FoundationEssentials
 import Glibc
 import Logging
 
@@ -47,13 +47,5 @@ private struct LineHandler: LogHandler {
   }
 
   /// The time of day in UTC, as RFC 3339 writes it.
-  private static var time: String {
-    var now = timespec()
-    unsafe clock_gettime(CLOCK_REALTIME, &now)
-    var parts = unsafe tm()
-    unsafe gmtime_r(&now.tv_sec, &parts)
-    func two(_ number: CInt) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    let date = unsafe "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
-    return unsafe "\(date)T\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))Z"
-  }
+  private static var time: String { Date.now.formatted(.iso8601) }
 }

@@ -1,4 +1,3 @@
-import CLinux
 import Engine
 import Glibc
 import Logging
@@ -43,8 +42,8 @@ struct Worker: ~Copyable {
     while true {
       // Without a deadline it wakes up once a minute for nothing.
       let patience = engine.nextDeadline.map { max(0, $0 - Self.now) } ?? .seconds(60)
-      var timeout = timespec(tv_sec: Int(patience / .seconds(1)), tv_nsec: Int(patience % .seconds(1)))
-      _ = unsafe ppoll(&descriptors, nfds_t(descriptors.count), &timeout, nil)
+      let milliseconds = CInt(clamping: (patience + .milliseconds(1) - 1) / .milliseconds(1))
+      _ = unsafe poll(&descriptors, nfds_t(descriptors.count), milliseconds)
       if descriptors[1].revents != 0 {
         // Reported first, so that whoever waits for the work finds it.
         let isEnding = report(kernelCounters)
@@ -62,10 +61,11 @@ struct Worker: ~Copyable {
 
   /// The monotonic clock, read once a batch.
   static var now: Instant {
-    var time = timespec()
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return Instant(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+    let (seconds, attoseconds) = origin.duration(to: .now).components
+    return Instant(nanoseconds: seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
   }
+
+  private static let origin = SuspendingClock.now
 
   /// Takes the packets that wait, and says whether there may be more.
   private mutating func takeBatch() throws(NetfilterError) -> Bool {
