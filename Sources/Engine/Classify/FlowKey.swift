@@ -1,8 +1,10 @@
-/// The fields of one packet that a ``Match`` can name, packed into 512 bits so that masking and comparing is a few instructions.
+/// The fields of one packet that a ``Match`` can name, packed into 512 bits so that masking and comparing is a few
+/// instructions.
 ///
 ///     word 0   in_port 32 | pkt_mark 32
 ///     word 1   eth_src 48 | eth_type 16
-///     word 2   vlan_vid 16 (bit 12: tagged) | ip_proto 8 | traffic class 8 | source port or ICMP type 16 | destination port or code 16
+///     word 2   vlan_vid 16 (bit 12: tagged) | ip_proto 8 | traffic class 8
+///              | source port or ICMP type 16 | destination port or ICMP code 16
 ///     word 3-4 source address        word 5-6 destination address
 ///     word 7   which fields the packet has (``Presence``)
 ///
@@ -60,10 +62,12 @@ struct FlowKey: Hashable, Sendable {
     return reversed
   }
 
-  /// The key, or the mask, without what only the link and the marking tell, which the two directions need not have in common:
-  /// `in_port`, `eth_src`, `vlan_vid`, `pkt_mark`, `ip_dscp` and `ip_ecn`.
+  /// The key, or the mask, without what only the link and the marking tell, which the two directions need not have in
+  /// common: `in_port`, `eth_src`, `vlan_vid`, `pkt_mark`, `ip_dscp` and `ip_ecn`.
   var withoutLink: FlowKey {
-    masked(by: FlowKey(words: SIMD8(0, 0xffff, 0x0000_ff00_ffff_ffff, .max, .max, .max, .max, ~Presence.ethernetSource)))
+    let rest = SIMD8<UInt64>(
+      0, 0xffff, 0x0000_ff00_ffff_ffff, .max, .max, .max, .max, ~Presence.ethernetSource)
+    return masked(by: FlowKey(words: rest))
   }
 
   @inline(__always) func masked(by mask: FlowKey) -> FlowKey { FlowKey(words: words & mask.words) }

@@ -1,17 +1,19 @@
 /// Which packets belong to a flow: values, with or without masks, for some of the fields of a packet.
 ///
-/// The text is `key=value` joined by commas, with the canonical names of OXM, their Open vSwitch aliases and the keywords
-/// `ip ipv6 tcp tcp6 udp udp6 icmp icmp6 any`, in any order:
+/// The text is `key=value` joined by commas, with the canonical names of OXM, their Open vSwitch aliases and the
+/// keywords `ip ipv6 tcp tcp6 udp udp6 icmp icmp6 any`, in any order:
 ///
 ///     tcp,ipv4_src=10.0.0.0/8,tcp_dst=80-90
 ///     ip_proto=6,tcp_src=443
 ///
-/// - `ip_proto=N`, `ip_dscp=N` and `ip_ecn=N` without a family mean both; every other field asks for its family or protocol.
-/// - Addresses, ports, `vlan_vid` and `pkt_mark` take `/mask`, IP addresses also `/prefix`, ports also `first-last`. Bits beneath a
-///   mask are cleared, as Open vSwitch and iptables do.
+/// - `ip_proto=N`, `ip_dscp=N` and `ip_ecn=N` without a family mean both; every other field asks for its family or
+///   protocol.
+/// - Addresses, ports, `vlan_vid` and `pkt_mark` take `/mask`, IP addresses also `/prefix`, ports also `first-last`.
+///   Bits beneath a mask are cleared, as Open vSwitch and iptables do.
 /// - `vlan_vid=N` is a tagged packet of that VLAN, `vlan_vid=0x1000/0x1000` any tagged one, `vlan_vid=0/0x1000`
 ///   (or `dl_vlan=0xffff`) an untagged one.
-/// - A fragment has no ports, and a packet without a known link-layer source no `eth_src`: a match on these passes it by.
+/// - A fragment has no ports, and a packet without a known link-layer source no `eth_src`: a match on these passes it
+///   by.
 public struct Match: Hashable, Sendable, CustomStringConvertible {
   /// The bits that must be, where `mask` has ones; ports aside.
   var value = FlowKey.zero
@@ -35,7 +37,8 @@ public struct Match: Hashable, Sendable, CustomStringConvertible {
 
   init() {}
 
-  /// The canonical text: keyword first, then fields by their canonical names in the order of OXM. It parses back to an equal match.
+  /// The canonical text: keyword first, then fields by their canonical names in the order of OXM. It parses back to
+  /// an equal match.
   public var description: String {
     let etherType = self[.etherType].map { UInt16($0.value) }
     let protocolNumber = self[.protocolNumber].map { UInt8($0.value) }
@@ -57,8 +60,8 @@ public struct Match: Hashable, Sendable, CustomStringConvertible {
     return terms.isEmpty ? "any" : terms.joined(separator: ",")
   }
 
-  /// The value of `field`, where the match names it; a field that another one shares its place with belongs to neither family or
-  /// protocol but its own.
+  /// The value of `field`, where the match names it; a field that another one shares its place with belongs to
+  /// neither family or protocol but its own.
   private func text(of field: MatchField, _ etherType: UInt16?, _ protocolNumber: UInt8?) -> String? {
     if let required = field.requiredEtherType, required != etherType { return nil }
     if let required = field.requiredProtocol, required != protocolNumber { return nil }
@@ -73,7 +76,8 @@ public struct Match: Hashable, Sendable, CustomStringConvertible {
     switch field {
     case .inPort: return inPortName ?? "\(value)"
     case .ethernetSource: return ethernet(value) + (isExact ? "" : "/" + ethernet(mask))
-    case .vlan: return isExact && value & 0x1000 != 0 ? "\(value & 0xfff)" : hexadecimal(value) + "/" + hexadecimal(mask)
+    case .vlan where isExact && value & 0x1000 != 0: return "\(value & 0xfff)"
+    case .vlan: return hexadecimal(value) + "/" + hexadecimal(mask)
     case .mark: return hexadecimal(value) + (isExact ? "" : "/" + hexadecimal(mask))
     case .ipv4Source, .ipv4Destination:
       let prefix = UInt32(mask).leadingOnes

@@ -1,5 +1,5 @@
-/// A field that a match can name, by its OXM name (OpenFlow Switch Specification 1.5.1 section 7.2.3.7); `ipv4` and `ipv6`
-/// fields share their place in the key, as do those of the transports.
+/// A field that a match can name, by its OXM name (OpenFlow Switch Specification 1.5.1 section 7.2.3.7); `ipv4` and
+/// `ipv6` fields share their place in the key, as do those of the transports.
 enum MatchField: String, CaseIterable, Sendable {
   case inPort = "in_port"
   case ethernetSource = "eth_src"
@@ -22,7 +22,8 @@ enum MatchField: String, CaseIterable, Sendable {
   case icmpv6Code = "icmpv6_code"
   case mark = "pkt_mark"
 
-  /// Where a field of up to 64 bits lies in the key, and the presence bit that goes with it; for a 128-bit address, its first word.
+  /// Where a field of up to 64 bits lies in the key, and the presence bit that goes with it; for a 128-bit address,
+  /// its first word.
   var place: (word: Int, shift: UInt64, width: UInt64, presence: UInt64) {
     switch self {
     case .inPort: (0, 32, 32, 0)
@@ -70,8 +71,8 @@ enum MatchField: String, CaseIterable, Sendable {
   /// Whether the field is one of an IP header of either family.
   var isOfAnyIP: Bool { self == .protocolNumber || self == .dscp || self == .ecn }
 
-  /// The fields that `name` can mean, by what the protocol turns out to be: several for `tp_src` and the like. `nil` where no
-  /// field is called that.
+  /// The fields that `name` can mean, by what the protocol turns out to be: several for `tp_src` and the like. `nil`
+  /// where no field is called that.
   static func named(_ name: String) -> [MatchField]? {
     MatchField(rawValue: name).map { [$0] } ?? aliases[name]
   }

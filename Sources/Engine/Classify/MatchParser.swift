@@ -82,7 +82,8 @@ extension MatchParser {
   private mutating func fields(of term: Term) throws(MatchError) -> [MatchField]? {
     if let keyword = MatchKeyword.all.first(where: { $0.name == term.name }) {
       guard term.value == nil else {
-        throw MatchError("\(keyword.name) is a keyword and takes no value in '\(term.text)'; write \(keyword.name) alone")
+        throw MatchError(
+          "\(keyword.name) is a keyword and takes no value in '\(term.text)'; write \(keyword.name) alone")
       }
       guard seen.updateValue(term.text, forKey: keyword.name) == nil else {
         throw MatchError("\(keyword.name) is given twice; remove one")
@@ -123,7 +124,8 @@ extension MatchParser {
         + "\(MatchKeyword.all.map(\.name).joined(separator: ", ")) and any")
   }
 
-  /// How many letters must be put in, left out, changed, or exchanged with their neighbour to make one name of the other.
+  /// How many letters must be put in, left out, changed, or exchanged with their neighbour to make one name of the
+  /// other.
   private static func distance(_ left: String, _ right: String) -> Int {
     let (left, right) = (Array(left.utf8.prefix(64)), Array(right.utf8))
     var beforeLast: [Int] = []
@@ -274,7 +276,8 @@ extension MatchParser {
   private func number(_ text: some StringProtocol, _ term: Term, maximum: UInt64) throws(MatchError) -> UInt64 {
     guard let value = Self.number(text) else {
       let isHuge = !text.isEmpty && text.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-      throw isHuge ? outOfRange(term, maximum) : MatchError("'\(text)' in \(term.text) is no number; write one of 0 to \(maximum)")
+      if isHuge { throw outOfRange(term, maximum) }
+      throw MatchError("'\(text)' in \(term.text) is no number; write one of 0 to \(maximum)")
     }
     guard value <= maximum else { throw outOfRange(term, maximum) }
     return value
@@ -303,7 +306,8 @@ extension MatchParser {
     let text = term.value ?? ""
     if text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
       guard let index = UInt32(text), index > 0 else {
-        throw MatchError("\(term.text) is out of range; in_port takes an interface name, or an index of 1 to \(UInt32.max)")
+        throw MatchError(
+          "\(term.text) is out of range; in_port takes an interface name, or an index of 1 to \(UInt32.max)")
       }
       match.require(.inPort, UInt64(index), mask: MatchField.inPort.maximum)
       return
@@ -319,7 +323,8 @@ extension MatchParser {
     let (value, mask) = halves(term)
     guard let address = Self.ethernet(value), let bits = mask.map(Self.ethernet) ?? 0xffff_ffff_ffff else {
       throw MatchError(
-        "\(term.text) is no Ethernet address; write six pairs, as in \(term.name)=02:00:00:00:00:01, and a mask likewise")
+        "\(term.text) is no Ethernet address; write six pairs, as in \(term.name)=02:00:00:00:00:01, and a mask "
+          + "likewise")
     }
     match.require(.ethernetSource, address, mask: bits)
   }
@@ -336,8 +341,8 @@ extension MatchParser {
     return address
   }
 
-  /// As on the wire of OXM, bit 12 says that there is a tag. A value without a mask asks for one, as does a mask that leaves the bit
-  /// out; `dl_vlan=0xffff` is what OpenFlow 1.0 wrote for none.
+  /// As on the wire of OXM, bit 12 says that there is a tag. A value without a mask asks for one, as does a mask that
+  /// leaves the bit out; `dl_vlan=0xffff` is what OpenFlow 1.0 wrote for none.
   private mutating func setVLAN(_ term: Term) throws(MatchError) {
     let tagged: UInt64 = 0x1000
     if term.name == "dl_vlan", term.value.flatMap({ Self.number($0) }) == 0xffff {
@@ -373,7 +378,8 @@ extension MatchParser {
       throw MatchError(
         IPAddress(text) == nil
           ? "'\(text)' in \(term.text) is no IPv4 address; write one as in \(field.rawValue)=192.0.2.0/24"
-          : "\(term.text) is an IPv6 address; write ipv6,\(field == .ipv4Source ? "ipv6_src" : "ipv6_dst")=\(term.value ?? "")")
+          : "\(term.text) is an IPv6 address; write ipv6,ipv6_\(field == .ipv4Source ? "src" : "dst")="
+            + (term.value ?? ""))
     }
     var mask = UInt64(UInt32.max)
     if let maskText {
@@ -392,7 +398,8 @@ extension MatchParser {
       throw MatchError(
         IPAddress(text) == nil
           ? "'\(text)' in \(term.text) is no IPv6 address; write one as in \(field.rawValue)=2001:db8::/32"
-          : "\(term.text) is an IPv4 address; write ip,\(field == .ipv6Source ? "ipv4_src" : "ipv4_dst")=\(term.value ?? "")")
+          : "\(term.text) is an IPv4 address; write ip,ipv4_\(field == .ipv6Source ? "src" : "dst")="
+            + (term.value ?? ""))
     }
     var mask = IPAddress.ipv6Mask(prefix: 128)
     if let maskText {
@@ -411,7 +418,8 @@ extension MatchParser {
 
   private func prefix(_ text: String, _ term: Term, maximum: Int) throws(MatchError) -> Int {
     guard let prefix = Self.number(text), prefix <= UInt64(maximum) else {
-      throw MatchError("'/\(text)' in \(term.text) is no mask; write a prefix of 0 to \(maximum), or a mask like an address")
+      throw MatchError(
+        "'/\(text)' in \(term.text) is no mask; write a prefix of 0 to \(maximum), or a mask like an address")
     }
     return Int(prefix)
   }

@@ -217,7 +217,7 @@ extension Connection {
       .bindMemory(to: UInt8.self).mutableSpan
     setChecksum(&header, tcp, likeness.ip, count: tcpCount + (upTo - from), environment.output)
     let marks = environment.settings.marks
-    let bits = marks.injected | (isEdited ? marks.edited : 0)
+    let bits = marks.injected | (isEdited ? marks.edited : 0) | (self[direction].isUntracked ? marks.untracked : 0)
     environment.output.inject(mark: likeness.mark | bits, isIPv6: likeness.ip.isIPv6, in: pool)
     environment.counters.injected += 1
   }

@@ -9,6 +9,8 @@ struct Half {
   var pipeline = Pipeline()
   /// The TCB towards the destination.
   var sender: Sender
+  /// Whether packets made here for this direction must not be tracked.
+  var isUntracked = false
   /// What the source offered in its SYN.
   var offer = TCPOptions()
   /// The window in its SYN, in octets.

@@ -1,4 +1,5 @@
-/// An IPv4 or IPv6 address in 128 bits; IPv4 as an IPv4-mapped IPv6 address, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
+/// An IPv4 or IPv6 address in 128 bits; IPv4 as an IPv4-mapped IPv6 address, `::ffff:a.b.c.d` (RFC 4291 section
+/// 2.5.5.2).
 public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// The first 64 bits, in host order.
   public let high: UInt64
