@@ -81,6 +81,11 @@ struct Sender {
 
   /// Takes over everything in `stream`.
   mutating func append(_ stream: inout SegmentQueue, in pool: SlabPool) {
+    guard finish == nil else {
+      // Behind the FIN nothing can be told to the destination any more.
+      stream.removeAll(in: pool)
+      return
+    }
     while let segment = stream.popFirst() {
       let sequence = map.outputEnd
       map.append(segment, acknowledged: told)
