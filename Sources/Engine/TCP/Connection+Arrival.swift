@@ -219,7 +219,7 @@ extension Connection {
   ) -> Verdict {
     environment.counters.outOfOrder += 1
     let isFirst = self[direction].receiver.outOfOrder.isEmpty
-    let passes = passesUnread(arrival, direction)
+    let passes = passesUnread(arrival, direction) && fits(arrival)
     if arrival.payloadCount > 0 {
       let isInWindow = passes || arrival.sequenceEnd <= self[direction].sender.offeredEdge + 1
       guard isInWindow, let segment = kept(arrival, from: 0, environment.pool) else {
@@ -271,7 +271,7 @@ extension Connection {
   private mutating func oldArrived(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
-    if isTransparent(direction), isAsSent(arrival, direction, environment.pool) {
+    if isTransparent(direction), fits(arrival), isAsSent(arrival, direction, environment.pool) {
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
     let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)

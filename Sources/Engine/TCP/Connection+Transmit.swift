@@ -77,6 +77,9 @@ extension Connection {
 
   // MARK: Vehicles
 
+  /// Whether a packet can leave changed with all of its payload, should it have to.
+  func fits(_ arrival: Arrival) -> Bool { arrival.headerCount + arrival.payloadCount <= OutgoingPacket.limit }
+
   /// Lets a packet leave with its own payload, its header mapped.
   mutating func passWhole(
     _ arrival: Arrival, _ direction: Direction, _ sequence: OutSequence, _ acknowledgement: Acknowledgement,
