@@ -32,10 +32,19 @@ struct Receiver {
 
   /// Takes `segment`, which begins at RCV.NXT, and whatever has waited for it, to the end of `stream`. Takes over the
   /// reference of the segment.
-  mutating func accept(_ segment: Segment, to stream: inout SegmentQueue, in pool: SlabPool) {
+  ///
+  /// - Returns: false where it says otherwise than what waits: the first copy counts, and it ends in front of that.
+  mutating func accept(_ segment: Segment, to stream: inout SegmentQueue, in pool: SlabPool) -> Bool {
+    var segment = segment
+    let isWhole = outOfOrder.agrees(segment, pool)
+    if !isWhole, let first = outOfOrder.start {
+      segment.sourceCount = UInt32(first - segment.source)
+      segment.end = segment.start + segment.sourceCount
+    }
     next += segment.count
     stream.append(segment)
     drain(to: &stream, in: pool)
+    return isWhole
   }
 
   /// Notes the source's FIN with the number `sequence`. The one that comes in its turn counts, whatever was announced early.
