@@ -156,6 +156,13 @@ extension Connection {
     switch self[direction].receiver.classify(
       arrival.sequence, count: arrival.payloadCount, isFinish: arrival.isFinish)
     {
+    case .inOrder(let offset) where next > self[direction].sender.offeredEdge:
+      // Where it begins with octets that have been here before, the destination may well take all of it.
+      return offset == 0
+        ? unacceptableArrived(arrival, direction, acknowledgement, &environment)
+        : oldArrived(arrival, direction, acknowledgement, &environment)
+    case .early where !isEarlyInWindow(arrival, direction):
+      return unacceptableArrived(arrival, direction, acknowledgement, &environment)
     case .inOrder(let offset):
       return inOrderArrived(arrival, offset, direction, acknowledgement, &environment)
     case .early:
@@ -163,6 +170,23 @@ extension Connection {
     case .old:
       return oldArrived(arrival, direction, acknowledgement, &environment)
     }
+  }
+
+  /// Whether a segment before its turn begins in the window that its source has been offered, and in front of its FIN.
+  private func isEarlyInWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    let receiver = self[direction].receiver
+    let distance = arrival.sequence - receiver.next
+    return !receiver.isEnded && distance > 0 && distance <= self[direction].sender.offeredEdge - receiver.next
+  }
+
+  /// A segment beyond the window: its destination would drop it, so it is not kept here either.
+  private mutating func unacceptableArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    guard isTransparent(direction), fits(arrival) else {
+      return passOn(arrival, direction, acknowledgement, &environment)
+    }
+    return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
   }
 
   /// The next octets of the stream: through the pipeline, and out as far as the modules release them.
