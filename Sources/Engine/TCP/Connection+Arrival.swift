@@ -16,7 +16,7 @@ extension Connection {
 
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
   mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict {
-    self[direction].learn(arrival)
+    if isNearWindow(arrival, direction) { self[direction].learn(arrival) }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
@@ -60,12 +60,18 @@ extension Connection {
     let number = OutSequence(tcp.acknowledgement)
     let scale = self[peer].sender.windowScale
     let window = Int(tcp.window) << Int(scale)
-    result.isNews = self[peer].sender.acknowledge(
-      number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
-      in: environment.pool)
+    let isPlausible = isNearWindow(arrival, direction)
+    result.isNews =
+      isPlausible
+      && self[peer].sender.acknowledge(
+        number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
+        in: environment.pool)
     result.isStale = !result.isNews && self[peer].sender.owes
     result.isNews = result.isNews || result.sack.count > 0
-    let told = self[peer].sender.translate(number, window: window)
+    // What has not left cannot have arrived: the source must not let go of it. What passed unread is the ends' own matter.
+    let isOfSent = self[peer].sender.next - number >= 0 || isTransparent(peer)
+    let told =
+      isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
     guard !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else { return result }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
@@ -73,6 +79,13 @@ extension Connection {
     result.isChanged =
       result.number != tcp.acknowledgement || result.window != tcp.window || result.sack != tcp.options.sack
     return result
+  }
+
+  /// Whether the numbers of a segment are near the window of its direction. Of others its destination takes no notice
+  /// (RFC 9293 section 3.10.7.4), so neither do we: whoever forges them has to guess.
+  private func isNearWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    let sender = self[direction].sender
+    return arrival.sequence - sender.told >= -65_536 && arrival.sequence - sender.offeredEdge <= 65_536
   }
 
   /// Lets a segment without data pass, mapped.

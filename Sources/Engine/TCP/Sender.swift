@@ -197,8 +197,11 @@ struct Sender {
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     let mapped = map.acknowledgement(number)
-    offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
-    if number <= next { told = .later(told, mapped) }
+    // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
+    if next - number >= 0 {
+      offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
+      told = .later(told, mapped)
+    }
     // What has been acknowledged early is not taken back.
     let acknowledgement = InSequence.later(mapped, told)
     return (acknowledgement, max(0, offeredEdge - acknowledgement))
