@@ -267,8 +267,9 @@ extension Connection {
       let outcome = self[direction].receiver.keep(segment, in: environment.pool)
       environment.pool.release(segment.slab)
       if outcome == .refused { environment.counters.overLimit += 1 }
-      // A second copy that differs from the one that waits must not reach the destination.
-      guard outcome == .kept || (outcome == .refused && passes) else {
+      // Neither may a second copy that differs from the one that waits reach the destination, nor what is not kept: there
+      // would be octets that no module ever reads. The source sends it again.
+      guard outcome == .kept else {
         return passOn(arrival, direction, acknowledgement, &environment)
       }
     }
