@@ -114,10 +114,11 @@ extension Connection {
   }
 
   /// Adds SACK blocks for what waits in the OOSEQ queue of `direction`, where its destination has acknowledged all that
-  /// is in front of it: its source then learns what is missing as if the destination itself had told it.
+  /// is in front of it: its source then learns what is missing as if the destination itself had told it. Where what waits
+  /// has passed as well, the destination does tell, and it alone knows what was lost behind us.
   private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
     let receiver = self[direction].receiver
-    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw else { return false }
+    guard usesSACK, !isTransparent(direction), !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw else { return false }
     acknowledgement.sack = earlyBlocks(direction)
     return true
   }
