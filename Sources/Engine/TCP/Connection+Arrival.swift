@@ -21,6 +21,7 @@ extension Connection {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
+    let duplicates = self[direction.opposite].sender.duplicates
     let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {
       return resetArrived(arrival, direction, acknowledgement, &environment)
@@ -35,7 +36,7 @@ extension Connection {
     }
     // The window may have opened for what waits, and what was removed may be acknowledged now.
     let peer = direction.opposite
-    if self[peer].sender.owes, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
+    if self[peer].sender.owes, duplicates == 2, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
     for direction in Direction.allCases {
       flush(direction, &environment)
       armRetransmission(direction, environment)
