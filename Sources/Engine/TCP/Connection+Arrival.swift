@@ -93,7 +93,8 @@ extension Connection {
   private mutating func passAcknowledgement(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
-    if acknowledgement.isStale { return .drop }
+    // Not so a keep-alive, which asks the source whether it lives.
+    if acknowledgement.isStale, arrival.sequence >= self[direction].receiver.next { return .drop }
     var acknowledgement = acknowledgement
     let sequence = mapped(arrival.sequence, direction)
     let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite)
@@ -247,8 +248,8 @@ extension Connection {
     }
     let from = self[direction].sender.next
     let upTo = self[direction].sender.sendable
-    return transmit(
-      from: from, upTo: upTo, direction, Vehicle(arrival: arrival, acknowledgement: acknowledgement), &environment)
+    let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
+    return transmit(from: from, upTo: upTo, direction, vehicle, &environment) ?? probe(direction, vehicle, &environment)
       ?? passOn(arrival, direction, acknowledgement, &environment)
   }
 
@@ -321,6 +322,7 @@ extension Connection {
     {
       return verdict
     }
+    if let verdict = probe(direction, vehicle, &environment) { return verdict }
     if arrival.sequenceEnd <= self[direction].sender.told {
       acknowledgeToSource(direction, &environment)
     } else {

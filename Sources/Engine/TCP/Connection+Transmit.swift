@@ -30,6 +30,15 @@ extension Connection {
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
+  /// Sends one octet beyond a closed window in the packet of a source that has sent of its own accord: with what has been
+  /// inserted in between its window is not ours, and its probe must not end here (RFC 9293 section 3.8.6.1). Returns nil
+  /// where nothing waits, or something is on its way already.
+  mutating func probe(_ direction: Direction, _ vehicle: Vehicle, _ environment: inout Environment) -> Verdict? {
+    let sender = self[direction].sender
+    guard sender.pending > 0, sender.inFlight == 0 else { return nil }
+    return transmit(from: sender.next, upTo: sender.next + 1, direction, vehicle, &environment)
+  }
+
   /// Sends the octets from `from` up to `upTo`, cut to fit. Returns the verdict for the vehicle, or nil where there is
   /// none, or nothing to send.
   mutating func transmit(

@@ -163,6 +163,7 @@ struct Sender {
     }
     guard number > unacknowledged else {
       if isBare, !isNews, inFlight > 0 { duplicates += 1 }
+      if number + window <= unacknowledged { roundTrip.heard() }
       return isNews
     }
     duplicates = 0
