@@ -218,7 +218,7 @@ extension Connection {
     var stream = SegmentQueue()
     var isWhole = true
     if arrival.payloadCount > offset {
-      guard let segment = kept(arrival, from: offset, environment.pool) else {
+      guard !self[direction].sender.isFull, let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
@@ -361,6 +361,7 @@ extension Connection {
     let end = arrival.payloadStart + UInt32(arrival.payloadCount)
     let source = arrival.sequence + offset
     if end - start > 16_384 {
+      guard pool.inUse <= pool.limit else { return nil }
       pool.retain(arrival.slab)
       return .kept(arrival.slab, start, end, source: source)
     }

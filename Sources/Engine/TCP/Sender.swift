@@ -65,6 +65,13 @@ struct Sender {
   var inFlight: Int { next - unacknowledged }
   /// Segments listed in the retransmit queue.
   var pieceCount: Int { queue.count }
+  /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
+  /// large; two ends that work together must not have all of our memory.
+  var isFull: Bool {
+    map.outputEnd - unacknowledged > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
+  }
+  private static var octetLimit: Int { 64 << 20 }
+  private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
@@ -90,12 +97,12 @@ struct Sender {
       let sequence = map.outputEnd
       map.append(segment, acknowledged: told)
       guard segment.count > 0 else { continue }
-      if segment.count <= Self.smallPiece, let last = queue.last,
+      if (segment.count <= Self.smallPiece && !queue.isEmpty) || pins(segment, pool),
         let copy = unsafe pool.copy(pool.bytes(segment.slab, segment.start, segment.end))
       {
         // Dense edits make many small pieces: packed together they cost their octets and little more.
         pool.release(segment.slab)
-        if last.slab == copy.slab, last.end == copy.start {
+        if let last = queue.last, last.slab == copy.slab, last.end == copy.start {
           queue[queue.count - 1].end = copy.end
           pool.release(copy.slab)
         } else {
@@ -105,6 +112,12 @@ struct Sender {
         queue.append(Piece(slab: segment.slab, start: segment.start, end: segment.end, sequence: sequence))
       }
     }
+  }
+
+  /// Whether a segment holds a slab many times its size: what is left of a large packet that was mostly removed.
+  private func pins(_ segment: Segment, _ pool: SlabPool) -> Bool {
+    let cost = pool.cost(of: segment.slab)
+    return cost > 2_048 && segment.count * 8 < cost
   }
 
   /// Notes that the stream has ended: a FIN leaves behind its last octet.
