@@ -254,11 +254,14 @@ public struct Engine: ~Copyable {
   /// When ``advance(to:)`` has something to do next.
   public var nextDeadline: Instant? { timers.next }
 
+  /// Entries in the timer queue, those included that a sooner one has replaced.
+  var timerCount: Int { timers.count }
+
   /// Does what is due by `now`: bytes held for too long are released, connections that have ended are forgotten.
   public mutating func advance(to now: Instant) {
     environment.now = now
-    while let place = timers.pop(by: now) {
-      guard connections.isCurrent(place) else { continue }
+    while let (place, deadline) = timers.pop(by: now) {
+      guard connections.isCurrent(place), connections[place.slot].scheduled == deadline else { continue }
       connections[place.slot].scheduled = nil
       if connections[place.slot].isExpired(environment.settings, at: now) {
         close(place.slot)
