@@ -210,11 +210,14 @@ public struct Engine: ~Copyable {
     switch direction {
     case .toServer where flags.contains(.syn) && !flags.contains(.ack):
       connections[slot].synArrived(arrival, at: environment.now)
-    case .toClient where flags.contains(.syn) && flags.contains(.ack):
-      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+    case .toClient where !connections[slot].isAnswer(arrival): break
     case .toClient where flags.contains(.rst):
       connections[slot].enter(.closed, at: environment.now)
-    default:
+    case .toClient where flags.contains(.syn):
+      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+    case .toClient: break
+    case .toServer where arrival.sequence != connections[slot][.toServer].receiver.next: break
+    case .toServer:
       // One direction goes another way, both ends open at once, or worse.
       connections[slot].enter(.midstream, at: environment.now)
     }
