@@ -89,6 +89,7 @@ extension Connection {
         &stream, isEnded: self[direction].receiver.isEnded, patience: holdPatience(direction), instances: &instances,
         pool: environment.pool, now: environment.now)
       halves[direction.rawValue].sender.append(&stream, in: environment.pool)
+      if self[direction].sender.map.jumps > 0 { isEdited = true }
     }
   }
 

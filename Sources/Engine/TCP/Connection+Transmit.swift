@@ -76,7 +76,7 @@ extension Connection {
 
   /// Octets of payload that may leave in the packet that arrived, nil where it cannot serve for `count` octets.
   private func room(in arrival: Arrival, _ direction: Direction, for count: Int) -> Int? {
-    let options = arrival.tcp.headerLength - 20 - (usesTimestamps ? 12 : 0)
+    let options = arrival.headerCount - (arrival.ip.isIPv6 ? 60 : 40) - (usesTimestamps ? 12 : 0)
     let segment = self[direction].sender.maximumSegment - options
     guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
     // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
