@@ -16,6 +16,17 @@ import Testing
     #expect((0..<10).filter { octets[$0] == nil } == [])
   }
 
+  @Test func whatPassedBeyondTheWindowBehindAContradictionStaysSent() throws {
+    var conversation = try Conversation([Reader()], window: 1_000)
+    _ = conversation.fromClient(900, payload: [UInt8](repeating: 7, count: 1_400))
+    _ = conversation.fromClient(0, payload: [UInt8](repeating: 8, count: 910))
+    // The destination has all of it, and opens its window.
+    _ = conversation.fromServer(0, acknowledging: 2_300, window: 20_000)
+    _ = conversation.fromClient(2_300, payload: [5, 5, 5])
+    let octets = try conversation.info().toServer.octetsIn
+    #expect(octets == 2_303)
+  }
+
   @Test func destinationItselfTellsWhatItMissesWhereNothingEdits() throws {
     var conversation = try Conversation([Reader()])
     _ = conversation.fromClient(0, payload: [5])
