@@ -271,6 +271,7 @@ public struct Engine: ~Copyable {
         continue
       }
       connections[place.slot].timersFired(&environment)
+      if connections[place.slot].isSettling, connections[place.slot].isSettled { assemble(place.slot) }
       schedule(place.slot)
     }
   }

@@ -70,10 +70,12 @@ extension Connection {
     return instances.count - 1
   }
 
-  /// Whether the pipelines may change now: not while octets have passed that the modules have yet to read, for an editor
-  /// put in front of them would change what the destination already has.
+  /// Whether the pipelines may change now: not while octets have passed that the modules have yet to read, or still hold, for
+  /// an editor put among them would change what the destination already has.
   var isSettled: Bool {
-    Direction.allCases.allSatisfy { OutSequence(self[$0].receiver.next.raw) >= self[$0].passedEdge }
+    Direction.allCases.allSatisfy {
+      self[$0].sender.map.outputEnd >= self[$0].passedEdge || self[$0].sender.finish != nil
+    }
   }
 
   /// Takes the modules out that were detached and are ready to go. What they held goes through the stages behind them.
