@@ -13,7 +13,7 @@ struct ScriptClipper: BodyEditor {
   static let google = [
     "googlesyndication", "doubleclick", "googletagservices", "googleadservices", "adservice.google", "google_ad",
     "adsbygoogle", "pagead",
-  ]
+  ].map { Pattern($0, ignoringCase: true) }
 
   private static let opening = Pattern("<script", ignoringCase: true)
   private static let closing = Pattern("</script>", ignoringCase: true)

@@ -1,7 +1,7 @@
 @testable import Engine
 
 /// A module on a bench: one connection with a pipeline of one stage in each direction, fed by hand, without packets.
-@safe struct Bench {
+@safe struct Bench: ~Copyable {
   private let pool = SlabPool(limit: 1 << 28)
   private let tally: ModuleTally
   private var instances: [ModuleInstance]
@@ -28,6 +28,8 @@
   init<Module: ProcessingModule>(_ kind: Module.Type, _ given: [(String, String)] = []) throws {
     self.init(try kind.init(Arguments(given.map { (key: $0.0, value: $0.1) }, for: kind.description.parameters)))
   }
+
+  deinit { pool.destroy() }
 
   /// Gives `bytes` to the direction that the module is attached to.
   mutating func feed(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
@@ -123,8 +125,12 @@ struct SplitMix: RandomNumberGenerator {
 extension Array<UInt8> {
   /// Offset of the first `needle` at or behind `start`, looked for in the plainest way.
   func offset(of needle: [UInt8], from start: Int = 0) -> Int? {
-    guard count >= needle.count + start else { return nil }
-    return (start...count - needle.count).first { self[$0..<$0 + needle.count].elementsEqual(needle) }
+    var at = start
+    while let first = self[at...].firstIndex(of: needle[0]), first + needle.count <= count {
+      if self[first..<first + needle.count] == needle[...] { return first }
+      at = first + 1
+    }
+    return nil
   }
 
   var text: String { String(decoding: self, as: UTF8.self) }

@@ -179,6 +179,11 @@ import DequeModule
     var offset = offset
     while agreed < pattern.count, position + agreed < end {
       let piece = queue.segments[index]
+      // Where octets were removed there is no slab to look into.
+      guard piece.count > 0 else {
+        index += 1
+        continue
+      }
       let bytes = unsafe pool.bytes(piece.slab, piece.start, piece.end)
       while offset < piece.count, agreed < pattern.count, position + agreed < end {
         guard pattern.matches(unsafe bytes[offset], at: agreed) else { return agreed }
