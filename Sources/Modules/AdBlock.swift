@@ -2,8 +2,8 @@ import Engine
 
 /// Clips advertisements out of the HTML pages of HTTP/1.1 responses.
 ///
-/// Attached to the direction of the responses. ``HTTPBody`` finds the pages and keeps the framing right, ``ScriptClipper``
-/// does the clipping.
+/// Attached to the direction of the responses. ``HTTPBody`` finds the pages and keeps the framing right,
+/// ``ScriptClipper`` does the clipping.
 public struct AdBlock: ProcessingModule {
   public static let description = ModuleDescription(
     kind: "adblock", access: .edit, peer: true,

@@ -55,7 +55,9 @@ enum PatternList {
     var bytes = [UInt8](repeating: 0, count: largest + 1)
     var count = 0
     while count < bytes.count {
-      let got = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(file, $0.baseAddress! + count, $0.count - count) }
+      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe Glibc.read(file, buffer.baseAddress! + count, buffer.count - count)
+      }
       guard got >= 0 else { throw failure() }
       guard got > 0 else { break }
       count += got

@@ -51,8 +51,8 @@ enum Page {
         at = end
         continue
       }
-      guard let close = lowered.offset(of: closing, from: tag) else {
-        let rest = (1..<closing.count).last { lowered[tag...].suffix($0).elementsEqual(closing.prefix($0)) }
+      guard let close = lowered.offset(of: closing, from: end + 1) else {
+        let rest = (1..<closing.count).last { lowered[(end + 1)...].suffix($0).elementsEqual(closing.prefix($0)) }
         return result + page.suffix(rest ?? 0)
       }
       at = close + closing.count

@@ -26,6 +26,7 @@ struct ScriptClipperTests {
     ("a<script src=pagead>never ends", "a", 1),
     ("a<script src=pagead>never ends</scr", "a</scr", 1),
     ("a<scripty pagead>x</script>b", "ab", 1),
+    ("a<script pagead </script>x</script>b", "ab", 1),
     ("no tag", "no tag", 0),
   ])
   func clips(page: String, expected: String, scripts: Int) throws {

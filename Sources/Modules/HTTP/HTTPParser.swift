@@ -4,9 +4,9 @@ import Engine
 /// Reads the messages of one direction of an HTTP/1 connection with http_parser, one after the other and in whatever
 /// pieces they come. The one place that meets the C library.
 ///
-/// The parser's state is plain memory that lies in this value and is copied with it; the library gets pointers to it for
-/// the duration of a call only. Debian builds the library in its lenient form, so what that lets pass between the chunks
-/// of a body is checked here (RFC 9112 section 7.1): wrong line ends there are how messages are smuggled.
+/// The parser's state is plain memory that lies in this value and is copied with it; the library gets pointers to it
+/// for the duration of a call only. Debian builds the library in its lenient form, so what that lets pass between the
+/// chunks of a body is checked here (RFC 9112 section 7.1): wrong line ends there are how messages are smuggled.
 @safe struct HTTPParser: @unchecked Sendable {
   enum Kind { case request, response }
 

@@ -43,7 +43,7 @@ struct Message: Equatable {
       message.isTruncated = rest.count < length
       message.body = Array(rest.prefix(length))
       rest.removeFirst(min(length, rest.count))
-    } else if !lines[0].hasPrefix("http/1.1 1"), !lines[0].hasPrefix("http/1.1 204"), !lines[0].hasPrefix("http/1.1 304") {
+    } else if !["1", "204", "304"].contains(where: { lines[0].hasPrefix("http/1.1 \($0)") }) {
       message.body = rest
       rest = []
     }
