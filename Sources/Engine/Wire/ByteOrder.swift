@@ -1,5 +1,5 @@
-// Loads and stores of integers in network byte order, the only unsafe expressions of this folder. They are safe here: any bit
-// pattern is a valid integer, and the span checks its bounds, once for the whole word.
+// Loads and stores of integers in network byte order, the only unsafe expressions of this folder. They are safe here:
+// any bit pattern is a valid integer, and the span checks its bounds, once for the whole word.
 
 extension Span<UInt8> {
   @inline(__always) func uint16(at offset: Int) -> UInt16 {
@@ -17,6 +17,11 @@ extension Span<UInt8> {
   /// In host order, for sums that do not depend on the order.
   @inline(__always) func hostUInt64(at offset: Int) -> UInt64 {
     unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
+  }
+
+  /// Four words in host order.
+  @inline(__always) func hostWords(at offset: Int) -> SIMD4<UInt64> {
+    unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
   }
 }
 

@@ -1,7 +1,8 @@
 /// Changes to headers that were copied from a packet, in place and without changing their length.
 ///
-/// `bytes` holds at least the headers; `tcp` and `udp` say where in it the transport header starts. Transport checksums are left
-/// to the caller, who sets them last; ``setTCPChecksum(_:in:tcp:)`` takes 0 too, as a full computation wants it first.
+/// `bytes` holds at least the headers; `tcp` and `udp` say where in it the transport header starts. Transport
+/// checksums are left to the caller, who sets them last; ``setTCPChecksum(_:in:tcp:)`` takes 0 too, as a full
+/// computation wants it first.
 enum HeaderPatch {
   /// Sets the IP length field to `totalLength` octets, headers included, and IPv4's header checksum.
   ///
@@ -58,8 +59,8 @@ enum HeaderPatch {
     bytes.store(echo, at: tcp + option + 6)
   }
 
-  /// Puts `blocks` in the place of those of the SACK option at `option` (``TCPOptions/sackOffset``), NOPs where there are
-  /// fewer now. Blocks beyond the option's old length are left out.
+  /// Puts `blocks` in the place of those of the SACK option at `option` (``TCPOptions/sackOffset``), NOPs where there
+  /// are fewer now. Blocks beyond the option's old length are left out.
   static func setSACK(_ blocks: SACKBlocks, in bytes: inout MutableSpan<UInt8>, tcp: Int, option: Int) {
     let start = tcp + option
     let oldLength = Int(bytes[start + 1])
@@ -100,8 +101,8 @@ enum HeaderPatch {
     return lowered
   }
 
-  /// The first option at or after `offset` that has a length, and steps past it; nil at the end, or where the options make no
-  /// sense any more.
+  /// The first option at or after `offset` that has a length, and steps past it; nil at the end, or where the options
+  /// make no sense any more.
   private static func nextOption(
     from offset: inout Int, in bytes: borrowing MutableSpan<UInt8>, tcp: Int
   ) -> (kind: UInt8, octets: Range<Int>)? {

@@ -1,7 +1,7 @@
 /// Writes fresh headers in front of payload.
 ///
-/// The caller gives the room: `bytes` must hold the header that is asked for at `offset`, which is a matter of the program
-/// and not of the traffic, so a lack of room traps.
+/// The caller gives the room: `bytes` must hold the header that is asked for at `offset`, which is a matter of the
+/// program and not of the traffic, so a lack of room traps.
 enum HeaderWriter {
   /// Octets of the longest IP header written here.
   static let longestIP = 40
@@ -59,8 +59,8 @@ enum HeaderWriter {
 
   /// Writes a TCP header, its checksum zero, and returns its length: 20 to 60 octets.
   ///
-  /// Timestamps and SACK blocks stand aligned behind two NOPs each, as Linux writes them. Beside timestamps there is room for
-  /// three blocks; a fourth is left out.
+  /// Timestamps and SACK blocks stand aligned behind two NOPs each, as Linux writes them. Beside timestamps there is
+  /// room for three blocks; a fourth is left out.
   @discardableResult
   static func writeTCP(
     sourcePort: UInt16, destinationPort: UInt16, sequence: UInt32, acknowledgement: UInt32, flags: TCPFlags,

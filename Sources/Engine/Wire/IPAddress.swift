@@ -1,4 +1,5 @@
-/// An IPv4 or IPv6 address in 128 bits; IPv4 as an IPv4-mapped IPv6 address, `::ffff:a.b.c.d` (RFC 4291 section 2.5.5.2).
+/// An IPv4 or IPv6 address in 128 bits; IPv4 as an IPv4-mapped IPv6 address, `::ffff:a.b.c.d` (RFC 4291 section
+/// 2.5.5.2).
 public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// The first 64 bits, in host order.
   public let high: UInt64
@@ -22,6 +23,9 @@ public struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   public var description: String {
     isIPv4 ? Self.dotted(UInt32(truncatingIfNeeded: low)) : Self.grouped(high: high, low: low)
   }
+
+  /// The address as RFC 5952 has it, also where it stands for an IPv4 one.
+  var ipv6Description: String { Self.grouped(high: high, low: low) }
 
   private static func dotted(_ address: UInt32) -> String {
     "\(address >> 24).\(address >> 16 & 0xff).\(address >> 8 & 0xff).\(address & 0xff)"

@@ -25,7 +25,8 @@ struct IPHeader: Sendable {
   var identification: UInt16
   /// Always true in IPv6, whose routers do not fragment.
   var dontFragment: Bool
-  /// What follows the last header that was understood: the transport protocol, or that of the whole where this is a fragment.
+  /// What follows the last header that was understood: the transport protocol, or that of the whole where this is a
+  /// fragment.
   var protocolNumber: UInt8
   /// Whether this is a part of a packet only. An atomic fragment (offset 0, no more to come; RFC 6946) is a whole one.
   var isFragment: Bool
@@ -36,73 +37,75 @@ struct IPHeader: Sendable {
 }
 
 extension IPHeader {
-  enum Result {
-    case header(IPHeader)
-    case malformed(Malformation)
-  }
-
-  static func parse(_ packet: Span<UInt8>) -> Result {
-    guard packet.count >= 20 else { return .malformed(.truncated) }
+  init(_ packet: Span<UInt8>) throws(Malformation) {
+    guard packet.count >= 20 else { throw .truncated }
     switch packet[0] >> 4 {
-    case 4: return parseIPv4(packet)
-    case 6: return parseIPv6(packet)
-    default: return .malformed(.badVersion)
+    case 4: try self.init(ipv4: packet)
+    case 6: try self.init(ipv6: packet)
+    default: throw .badVersion
     }
   }
 
-  private static func parseIPv4(_ packet: Span<UInt8>) -> Result {
-    let headerLength = Int(packet[0] & 0xf) * 4
-    guard headerLength >= 20 else { return .malformed(.badHeaderLength) }
-    guard headerLength <= packet.count else { return .malformed(.truncated) }
-    let totalLength = Int(packet.uint16(at: 2))
-    guard totalLength >= headerLength, totalLength <= packet.count else { return .malformed(.badTotalLength) }
+  private init(ipv4 packet: Span<UInt8>) throws(Malformation) {
+    headerLength = Int(packet[0] & 0xf) * 4
+    guard headerLength >= 20 else { throw .badHeaderLength }
+    guard headerLength <= packet.count else { throw .truncated }
+    totalLength = Int(packet.uint16(at: 2))
+    guard totalLength >= headerLength, totalLength <= packet.count else { throw .badTotalLength }
+    isIPv6 = false
+    source = IPAddress(v4: packet.uint32(at: 12))
+    destination = IPAddress(v4: packet.uint32(at: 16))
+    trafficClass = packet[1]
+    hopLimit = packet[8]
+    flowLabel = 0
+    identification = packet.uint16(at: 4)
     let fragmentation = packet.uint16(at: 6)
-    return .header(
-      IPHeader(
-        isIPv6: false,
-        source: IPAddress(v4: packet.uint32(at: 12)), destination: IPAddress(v4: packet.uint32(at: 16)),
-        headerLength: headerLength, totalLength: totalLength,
-        trafficClass: packet[1], hopLimit: packet[8], flowLabel: 0,
-        identification: packet.uint16(at: 4), dontFragment: fragmentation & 0x4000 != 0,
-        protocolNumber: packet[9], isFragment: fragmentation & 0x3fff != 0, hasOptions: headerLength > 20,
-        isSourceRouted: false))
+    dontFragment = fragmentation & 0x4000 != 0
+    isFragment = fragmentation & 0x3fff != 0
+    protocolNumber = packet[9]
+    hasOptions = headerLength > 20
+    isSourceRouted = false
   }
 
-  private static func parseIPv6(_ packet: Span<UInt8>) -> Result {
-    guard packet.count >= 40 else { return .malformed(.truncated) }
+  private init(ipv6 packet: Span<UInt8>) throws(Malformation) {
+    guard packet.count >= 40 else { throw .truncated }
+    headerLength = 40
+    totalLength = 40 + Int(packet.uint16(at: 4))
+    guard totalLength <= packet.count else { throw .badTotalLength }
     let word = packet.uint32(at: 0)
-    let totalLength = 40 + Int(packet.uint16(at: 4))
-    guard totalLength <= packet.count else { return .malformed(.badTotalLength) }
-    var header = IPHeader(
-      isIPv6: true,
-      source: IPAddress(high: packet.uint64(at: 8), low: packet.uint64(at: 16)),
-      destination: IPAddress(high: packet.uint64(at: 24), low: packet.uint64(at: 32)),
-      headerLength: 40, totalLength: totalLength,
-      trafficClass: UInt8(truncatingIfNeeded: word >> 20), hopLimit: packet[7], flowLabel: word & 0xf_ffff,
-      identification: 0, dontFragment: true,
-      protocolNumber: packet[6], isFragment: false, hasOptions: false, isSourceRouted: false)
-    if let malformation = header.followExtensions(packet) { return .malformed(malformation) }
-    return .header(header)
+    isIPv6 = true
+    source = IPAddress(high: packet.uint64(at: 8), low: packet.uint64(at: 16))
+    destination = IPAddress(high: packet.uint64(at: 24), low: packet.uint64(at: 32))
+    trafficClass = UInt8(truncatingIfNeeded: word >> 20)
+    hopLimit = packet[7]
+    flowLabel = word & 0xf_ffff
+    identification = 0
+    dontFragment = true
+    isFragment = false
+    protocolNumber = packet[6]
+    hasOptions = false
+    isSourceRouted = false
+    try followExtensions(packet)
   }
 
   /// No packet in honest use comes near it; every header costs time, and whoever sends many wants just that.
   private static let longestChain = 12
 
   /// Walks to the first header that is no extension header (RFC 8200 section 4), or to the fragmented part.
-  private mutating func followExtensions(_ packet: Span<UInt8>) -> Malformation? {
+  private mutating func followExtensions(_ packet: Span<UInt8>) throws(Malformation) {
     var headers = 0
     while true {
       let kind = protocolNumber
       switch kind {
       case 0:  // Hop-by-hop options stand first, or nowhere (RFC 8200 section 4.1).
-        guard headers == 0 else { return .misplacedExtension }
+        guard headers == 0 else { throw .misplacedExtension }
       case 43, 44, 60, 135, 139, 140: break  // Routing, fragment, destination options, mobility, HIP, shim6.
-      default: return nil
+      default: return
       }
-      guard headers < Self.longestChain else { return .extensionChainTooLong }
+      guard headers < Self.longestChain else { throw .extensionChainTooLong }
       headers += 1
       hasOptions = true
-      guard headerLength + 8 <= totalLength else { return .truncatedExtension }
+      guard headerLength + 8 <= totalLength else { throw .truncatedExtension }
       protocolNumber = packet[headerLength]
       if kind == 44 {
         let fragmentation = packet.uint16(at: headerLength + 2)
@@ -110,12 +113,12 @@ extension IPHeader {
         headerLength += 8
         if fragmentation & 0xfff9 != 0 {
           isFragment = true
-          return nil
+          return
         }
       } else {
         if kind == 43, packet[headerLength + 3] != 0 { isSourceRouted = true }
         let length = (Int(packet[headerLength + 1]) + 1) * 8
-        guard headerLength + length <= totalLength else { return .truncatedExtension }
+        guard headerLength + length <= totalLength else { throw .truncatedExtension }
         headerLength += length
       }
     }

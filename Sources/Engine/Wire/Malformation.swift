@@ -1,5 +1,5 @@
 /// Why a packet's headers make no sense.
-enum Malformation: String, Sendable, CaseIterable {
+enum Malformation: String, Error, CaseIterable {
   /// The packet ends inside its IP header.
   case truncated = "the packet ends inside its IP header"
   case badVersion = "the IP version is neither 4 nor 6"

@@ -42,44 +42,44 @@ struct PacketHeaders: Sendable {
 }
 
 extension PacketHeaders {
-  /// Reads the headers of the IP packet in `packet`, which may be followed by padding. Takes any bytes; allocates nothing.
+  /// Reads the headers of the IP packet in `packet`, which may be followed by padding. Takes any bytes; allocates
+  /// nothing.
   static func parse(_ packet: Span<UInt8>) -> ParseResult {
-    let ip: IPHeader
-    switch IPHeader.parse(packet) {
-    case .header(let header): ip = header
-    case .malformed(let malformation): return .malformed(malformation)
+    do {
+      return .packet(try PacketHeaders(packet))
+    } catch {
+      return .malformed(error)
     }
-    let start = ip.headerLength
-    let end = ip.totalLength
-    if ip.isFragment { return .packet(PacketHeaders(ip: ip, transport: .fragment, payload: start..<end)) }
-    switch ip.protocolNumber {
-    case _ where ip.isSourceRouted: break
-    case ProtocolNumber.tcp:
-      switch TCPHeader.parse(packet, at: start, end: end) {
-      case .header(let tcp):
-        return .packet(PacketHeaders(ip: ip, transport: .tcp(tcp), payload: start + tcp.headerLength..<end))
-      case .malformed(let malformation): return .malformed(malformation)
-      }
-    case ProtocolNumber.udp:
-      guard start + 8 <= end else { return .malformed(.truncatedTransport) }
-      let udp = UDPHeader(
-        sourcePort: packet.uint16(at: start), destinationPort: packet.uint16(at: start + 2),
-        length: packet.uint16(at: start + 4))
-      guard udp.length >= 8, start + Int(udp.length) <= end else { return .malformed(.badUDPLength) }
-      return .packet(PacketHeaders(ip: ip, transport: .udp(udp), payload: start + 8..<start + Int(udp.length)))
-    case ip.isIPv6 ? ProtocolNumber.icmpv6 : ProtocolNumber.icmp:
-      guard start + 8 <= end else { return .malformed(.truncatedTransport) }
-      let icmp = ICMPHeader(type: packet[start], code: packet[start + 1])
-      return .packet(PacketHeaders(ip: ip, transport: .icmp(icmp), payload: start + 8..<end))
-    default: break
-    }
-    return .packet(PacketHeaders(ip: ip, transport: .other(ip.protocolNumber), payload: start..<end))
   }
 
-  private init(ip: IPHeader, transport: Transport, payload: Range<Int>) {
-    self.ip = ip
-    self.transport = transport
-    self.payloadOffset = payload.lowerBound
-    self.payloadLength = payload.count
+  private init(_ packet: Span<UInt8>) throws(Malformation) {
+    ip = try IPHeader(packet)
+    let start = ip.headerLength
+    var end = ip.totalLength
+    var headerLength = 0
+    switch ip.protocolNumber {
+    case _ where ip.isFragment: transport = .fragment
+    case _ where ip.isSourceRouted: transport = .other(ip.protocolNumber)
+    case ProtocolNumber.tcp:
+      let tcp = try TCPHeader(packet, at: start, end: end)
+      transport = .tcp(tcp)
+      headerLength = tcp.headerLength
+    case ProtocolNumber.udp:
+      guard start + 8 <= end else { throw .truncatedTransport }
+      let length = packet.uint16(at: start + 4)
+      guard length >= 8, start + Int(length) <= end else { throw .badUDPLength }
+      transport = .udp(
+        UDPHeader(
+          sourcePort: packet.uint16(at: start), destinationPort: packet.uint16(at: start + 2), length: length))
+      headerLength = 8
+      end = start + Int(length)
+    case ip.isIPv6 ? ProtocolNumber.icmpv6 : ProtocolNumber.icmp:
+      guard start + 8 <= end else { throw .truncatedTransport }
+      transport = .icmp(ICMPHeader(type: packet[start], code: packet[start + 1]))
+      headerLength = 8
+    default: transport = .other(ip.protocolNumber)
+    }
+    payloadOffset = start + headerLength
+    payloadLength = end - payloadOffset
   }
 }

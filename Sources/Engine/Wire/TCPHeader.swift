@@ -28,22 +28,18 @@ struct TCPHeader: Sendable {
 }
 
 extension TCPHeader {
-  enum Result {
-    case header(TCPHeader)
-    case malformed(Malformation)
-  }
-
   /// Reads the header at `offset`; `end` is where the IP packet ends.
-  static func parse(_ packet: Span<UInt8>, at offset: Int, end: Int) -> Result {
-    guard offset + 20 <= end else { return .malformed(.truncatedTransport) }
-    let headerLength = Int(packet[offset + 12] >> 4) * 4
-    guard headerLength >= 20, offset + headerLength <= end else { return .malformed(.badDataOffset) }
-    return .header(
-      TCPHeader(
-        sourcePort: packet.uint16(at: offset), destinationPort: packet.uint16(at: offset + 2),
-        sequence: packet.uint32(at: offset + 4), acknowledgement: packet.uint32(at: offset + 8),
-        flags: TCPFlags(rawValue: packet[offset + 13]), window: packet.uint16(at: offset + 14),
-        urgentPointer: packet.uint16(at: offset + 18), headerLength: headerLength,
-        options: TCPOptions(packet, at: offset, headerLength: headerLength)))
+  init(_ packet: Span<UInt8>, at offset: Int, end: Int) throws(Malformation) {
+    guard offset + 20 <= end else { throw .truncatedTransport }
+    headerLength = Int(packet[offset + 12] >> 4) * 4
+    guard headerLength >= 20, offset + headerLength <= end else { throw .badDataOffset }
+    sourcePort = packet.uint16(at: offset)
+    destinationPort = packet.uint16(at: offset + 2)
+    sequence = packet.uint32(at: offset + 4)
+    acknowledgement = packet.uint32(at: offset + 8)
+    flags = TCPFlags(rawValue: packet[offset + 13])
+    window = packet.uint16(at: offset + 14)
+    urgentPointer = packet.uint16(at: offset + 18)
+    options = TCPOptions(packet, at: offset, headerLength: headerLength)
   }
 }

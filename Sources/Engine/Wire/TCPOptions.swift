@@ -16,8 +16,8 @@ enum TCPOptionKind {
 
 /// The options of a TCP header that the engine acts on.
 ///
-/// Of an option that appears twice the last one counts, as in Linux. An option of a length that its kind does not have is
-/// passed over.
+/// Of an option that appears twice the last one counts, as in Linux. An option of a length that its kind does not
+/// have is passed over.
 struct TCPOptions: Sendable {
   /// Octets (RFC 9293 section 3.7.1).
   var maximumSegmentSize: UInt16?

@@ -72,10 +72,11 @@ import Testing
       : Array(packet[12..<20]) + [0, number] + PacketBytes.octets(UInt16(length))
   }
 
-  @Test(arguments: [
-    (6, PacketBytes.tcp([1, 2, 3, 4, 5]), 16), (17, PacketBytes.udp([9, 8, 7]), 6),
-    (58, [128, 0, 0, 0, 0, 1, 0, 2, 3], 2), (1, [8, 0, 0, 0, 0, 1, 0, 2, 3], 2),
-  ] as [(UInt8, [UInt8], Int)], [false, true])
+  @Test(
+    arguments: [
+      (6, PacketBytes.tcp([1, 2, 3, 4, 5]), 16), (17, PacketBytes.udp([9, 8, 7]), 6),
+      (58, [128, 0, 0, 0, 0, 1, 0, 2, 3], 2), (1, [8, 0, 0, 0, 0, 1, 0, 2, 3], 2),
+    ] as [(UInt8, [UInt8], Int)], [false, true])
   func transportChecksumsAreVerified(_ transport: (number: UInt8, octets: [UInt8], field: Int), isIPv6: Bool) throws {
     guard transport.number != (isIPv6 ? 1 : 58) else { return }
     var packet =

@@ -11,7 +11,8 @@ import Testing
 
   @Test(arguments: [false, true])
   func freshHeadersReadAsTheirTemplate(isIPv6: Bool) throws {
-    let original = isIPv6
+    let original =
+      isIPv6
       ? PacketBytes.ipv6(PacketBytes.tcp(), extensions: [(60, [0, 0, 0, 0, 0, 0, 0])])
       : PacketBytes.ipv4(PacketBytes.tcp(), options: [1, 1, 1, 1])
     let template = try #require(original.parsed()).ip
@@ -46,12 +47,12 @@ import Testing
     var span = packet.mutableSpan
     let tcpLength = HeaderWriter.writeTCP(
       sourcePort: 1, destinationPort: 2, sequence: 3, acknowledgement: 4, flags: .ack, window: 5,
-      timestamps: timestamps ? (0xa1a2a3a4, 0xb1b2b3b4) : nil, sack: Self.blocks(blocks), into: &span, at: 20)
+      timestamps: timestamps ? (0xa1a2_a3a4, 0xb1b2_b3b4) : nil, sack: Self.blocks(blocks), into: &span, at: 20)
     #expect(tcpLength == length)
     let options = try #require(packet.parsed()?.tcp).options
     #expect(!options.isMalformed)
-    #expect(options.timestamps?.value == (timestamps ? 0xa1a2a3a4 : nil))
-    #expect(options.timestamps?.echo == (timestamps ? 0xb1b2b3b4 : nil))
+    #expect(options.timestamps?.value == (timestamps ? 0xa1a2_a3a4 : nil))
+    #expect(options.timestamps?.echo == (timestamps ? 0xb1b2_b3b4 : nil))
     #expect(options.sack.count == written)
     for index in 0..<written { #expect(options.sack[index] == Self.blocks(4)[index]) }
     if let offset = options.timestampsOffset { #expect(Array(packet[20 + offset - 2..<20 + offset]) == [1, 1]) }
@@ -117,9 +118,9 @@ import Testing
   @Test func timestampsAreSetInPlace() throws {
     var packet = PacketBytes.ipv4(PacketBytes.tcp(options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]))
     var span = packet.mutableSpan
-    HeaderPatch.setTimestamps(value: 0xfffffffe, echo: 5, in: &span, tcp: 20, option: 22)
+    HeaderPatch.setTimestamps(value: 0xffff_fffe, echo: 5, in: &span, tcp: 20, option: 22)
     let timestamps = try #require(packet.parsed()?.tcp?.options.timestamps)
-    #expect(timestamps.value == 0xfffffffe && timestamps.echo == 5)
+    #expect(timestamps.value == 0xffff_fffe && timestamps.echo == 5)
   }
 
   @Test func anOptionIsRemovedAndOthersStay() throws {
@@ -154,7 +155,8 @@ import Testing
   @Test func patchingHostileOptionsStaysInsideTheHeader() {
     var random = SeededGenerator(seed: 5)
     for _ in 0..<20_000 {
-      let options = (0..<Int.random(in: 0...10, using: &random) * 4).map { _ in UInt8.random(in: 0...34, using: &random) }
+      let options = (0..<Int.random(in: 0...10, using: &random) * 4).map { _ in UInt8.random(in: 0...34, using: &random)
+      }
       var packet = PacketBytes.ipv4(PacketBytes.tcp(options: options))
       let before = packet.parsed()?.tcp?.headerLength
       var span = packet.mutableSpan

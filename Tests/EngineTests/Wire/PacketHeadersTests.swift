@@ -45,8 +45,8 @@ import Testing
     let tcp = try #require(PacketBytes.ipv4(PacketBytes.tcp(flags: 0xc1)).parsed()?.tcp)
     #expect(tcp.sourcePort == 40000)
     #expect(tcp.destinationPort == 80)
-    #expect(tcp.sequence == 0x01020304)
-    #expect(tcp.acknowledgement == 0xfffefdfc)
+    #expect(tcp.sequence == 0x0102_0304)
+    #expect(tcp.acknowledgement == 0xfffe_fdfc)
     #expect(tcp.flags == [.fin, .ece, .cwr])
     #expect(tcp.window == 0x7210)
     #expect(tcp.urgentPointer == 9)
@@ -75,19 +75,21 @@ import Testing
     #expect(read.sack[1] == (0xffff_ffff, 7))
   }
 
-  @Test(arguments: [
-    ([29, 4, 1, 2], true, false), ([19, 2, 0, 0], true, false), ([254, 4, 0xf9, 0x89], false, true),
-    ([254, 4, 0xf9, 0x88], false, false),
-  ] as [([UInt8], Bool, Bool)])
+  @Test(
+    arguments: [
+      ([29, 4, 1, 2], true, false), ([19, 2, 0, 0], true, false), ([254, 4, 0xf9, 0x89], false, true),
+      ([254, 4, 0xf9, 0x88], false, false),
+    ] as [([UInt8], Bool, Bool)])
   func authenticationAndFastOpenAreKnownInAllForms(options: [UInt8], authentication: Bool, fastOpen: Bool) throws {
     let read = try #require(PacketBytes.ipv4(PacketBytes.tcp(options: options)).parsed()?.tcp).options
     #expect(read.hasAuthentication == authentication)
     #expect(read.hasFastOpen == fastOpen)
   }
 
-  @Test(arguments: [
-    [8, 0, 0, 0], [8, 1, 0, 0], [1, 1, 1, 8], [2, 5, 0, 0], [2, 3, 0, 0], [5, 4, 0, 0], [3, 4, 0, 0],
-  ] as [[UInt8]])
+  @Test(
+    arguments: [
+      [8, 0, 0, 0], [8, 1, 0, 0], [1, 1, 1, 8], [2, 5, 0, 0], [2, 3, 0, 0], [5, 4, 0, 0], [3, 4, 0, 0],
+    ] as [[UInt8]])
   func malformedOptionsAreSaidSo(options: [UInt8]) throws {
     let read = try #require(PacketBytes.ipv4(PacketBytes.tcp(options: options)).parsed()?.tcp).options
     #expect(read.isMalformed)
@@ -108,12 +110,13 @@ import Testing
     #expect(headers.payloadLength == 1)
   }
 
-  @Test(arguments: [
-    [(0, extensionHeader())], [(60, extensionHeader(3))], [(43, extensionHeader(2))],
-    [(0, extensionHeader()), (60, extensionHeader()), (43, extensionHeader()), (60, extensionHeader(2))],
-    [(135, extensionHeader(2)), (139, extensionHeader()), (140, extensionHeader())],
-    [(0, extensionHeader()), (44, [0, 0, 0, 0, 0, 0x12, 0x34]), (60, extensionHeader())],
-  ] as [[(kind: UInt8, octets: [UInt8])]])
+  @Test(
+    arguments: [
+      [(0, extensionHeader())], [(60, extensionHeader(3))], [(43, extensionHeader(2))],
+      [(0, extensionHeader()), (60, extensionHeader()), (43, extensionHeader()), (60, extensionHeader(2))],
+      [(135, extensionHeader(2)), (139, extensionHeader()), (140, extensionHeader())],
+      [(0, extensionHeader()), (44, [0, 0, 0, 0, 0, 0x12, 0x34]), (60, extensionHeader())],
+    ] as [[(kind: UInt8, octets: [UInt8])]])
   func extensionHeadersAreSkipped(chain: [(kind: UInt8, octets: [UInt8])]) throws {
     let headers = try #require(PacketBytes.ipv6(PacketBytes.tcp([7, 8]), extensions: chain).parsed())
     let length = chain.reduce(0) { $0 + $1.octets.count + 1 }
@@ -190,32 +193,37 @@ import Testing
     #expect(PacketBytes.ipv6([UInt8](repeating: 0, count: 8), next: 1).parsed()?.other == 1)
   }
 
-  @Test(arguments: [
-    ([], .truncated), ([UInt8](repeating: 0x45, count: 19), .truncated),
-    ([UInt8](PacketBytes.ipv6([]).prefix(39)), .truncated),
-    ([UInt8](PacketBytes.ipv4([], options: [1, 1, 1, 1]).prefix(23)), .truncated),
-    ([0x55] + [UInt8](repeating: 0, count: 60), .badVersion),
-    ([0x44] + PacketBytes.ipv4(PacketBytes.tcp()).dropFirst(), .badHeaderLength),
-    (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 19), .badTotalLength),
-    (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 41), .badTotalLength),
-    (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 0), .badTotalLength),
-    (PacketBytes.ipv6(PacketBytes.tcp(), payloadLength: 21), .badTotalLength),
-    (PacketBytes.ipv6(PacketBytes.tcp(), extensions: [(60, extensionHeader()), (0, extensionHeader())]),
-      .misplacedExtension),
-    (PacketBytes.ipv6([6, 0, 0], next: 60), .truncatedExtension),
-    (PacketBytes.ipv6([6, 1, 0, 0, 0, 0, 0, 0], next: 43), .truncatedExtension),
-    (PacketBytes.ipv6([6, 0, 0, 0], next: 44), .truncatedExtension),
-    (PacketBytes.ipv6(PacketBytes.tcp(), extensions: Array(repeating: (60, extensionHeader()), count: 13)),
-      .extensionChainTooLong),
-    (PacketBytes.ipv4([UInt8](repeating: 0, count: 19)), .truncatedTransport),
-    (PacketBytes.ipv6([], next: 6), .truncatedTransport),
-    (PacketBytes.ipv4([0, 0, 0, 0, 0, 8, 0], protocolNumber: 17), .truncatedTransport),
-    (PacketBytes.ipv6([128, 0, 0, 0, 0, 0, 0], next: 58), .truncatedTransport),
-    (PacketBytes.ipv4(PacketBytes.tcp(dataOffset: 4)), .badDataOffset),
-    (PacketBytes.ipv4(PacketBytes.tcp(dataOffset: 6)), .badDataOffset),
-    (PacketBytes.ipv6(PacketBytes.udp([], length: 7), next: 17), .badUDPLength),
-    (PacketBytes.ipv4(PacketBytes.udp([1], length: 10), protocolNumber: 17), .badUDPLength),
-  ] as [([UInt8], Malformation)])
+  @Test(
+    arguments: [
+      ([], .truncated), ([UInt8](repeating: 0x45, count: 19), .truncated),
+      ([UInt8](PacketBytes.ipv6([]).prefix(39)), .truncated),
+      ([UInt8](PacketBytes.ipv4([], options: [1, 1, 1, 1]).prefix(23)), .truncated),
+      ([0x55] + [UInt8](repeating: 0, count: 60), .badVersion),
+      ([0x44] + PacketBytes.ipv4(PacketBytes.tcp()).dropFirst(), .badHeaderLength),
+      (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 19), .badTotalLength),
+      (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 41), .badTotalLength),
+      (PacketBytes.ipv4(PacketBytes.tcp(), totalLength: 0), .badTotalLength),
+      (PacketBytes.ipv6(PacketBytes.tcp(), payloadLength: 21), .badTotalLength),
+      (
+        PacketBytes.ipv6(PacketBytes.tcp(), extensions: [(60, extensionHeader()), (0, extensionHeader())]),
+        .misplacedExtension
+      ),
+      (PacketBytes.ipv6([6, 0, 0], next: 60), .truncatedExtension),
+      (PacketBytes.ipv6([6, 1, 0, 0, 0, 0, 0, 0], next: 43), .truncatedExtension),
+      (PacketBytes.ipv6([6, 0, 0, 0], next: 44), .truncatedExtension),
+      (
+        PacketBytes.ipv6(PacketBytes.tcp(), extensions: Array(repeating: (60, extensionHeader()), count: 13)),
+        .extensionChainTooLong
+      ),
+      (PacketBytes.ipv4([UInt8](repeating: 0, count: 19)), .truncatedTransport),
+      (PacketBytes.ipv6([], next: 6), .truncatedTransport),
+      (PacketBytes.ipv4([0, 0, 0, 0, 0, 8, 0], protocolNumber: 17), .truncatedTransport),
+      (PacketBytes.ipv6([128, 0, 0, 0, 0, 0, 0], next: 58), .truncatedTransport),
+      (PacketBytes.ipv4(PacketBytes.tcp(dataOffset: 4)), .badDataOffset),
+      (PacketBytes.ipv4(PacketBytes.tcp(dataOffset: 6)), .badDataOffset),
+      (PacketBytes.ipv6(PacketBytes.udp([], length: 7), next: 17), .badUDPLength),
+      (PacketBytes.ipv4(PacketBytes.udp([1], length: 10), protocolNumber: 17), .badUDPLength),
+    ] as [([UInt8], Malformation)])
   func malformationsAreNamed(packet: [UInt8], reason: Malformation) {
     #expect(packet.malformation == reason)
   }
@@ -223,11 +231,14 @@ import Testing
   /// Mutated and cut packets: whatever is reported lies within the packet.
   @Test func noBytesTrapTheParser() {
     let seeds = [
-      PacketBytes.ipv4(PacketBytes.tcp([1, 2, 3], options: [8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2])),
+      PacketBytes.ipv4(
+        PacketBytes.tcp([1, 2, 3], options: [8, 10, 0, 0, 0, 1, 0, 0, 0, 2, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2])),
       PacketBytes.ipv4(PacketBytes.udp([1]), protocolNumber: 17, options: [1, 1, 1, 1]),
-      PacketBytes.ipv6(PacketBytes.tcp(options: [2, 4, 5, 180, 254, 4, 0xf9, 0x89]), extensions: [
-        (0, Self.extensionHeader()), (43, Self.extensionHeader(2)), (44, [0, 0, 0, 0, 0, 0, 0]),
-      ]),
+      PacketBytes.ipv6(
+        PacketBytes.tcp(options: [2, 4, 5, 180, 254, 4, 0xf9, 0x89]),
+        extensions: [
+          (0, Self.extensionHeader()), (43, Self.extensionHeader(2)), (44, [0, 0, 0, 0, 0, 0, 0]),
+        ]),
       PacketBytes.ipv6([128, 0, 0, 0, 0, 0, 0, 0], next: 58),
     ]
     var random = SeededGenerator(seed: 1)
