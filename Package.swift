@@ -55,7 +55,7 @@ let package = Package(
     .executableTarget(
       name: "flowos",
       dependencies: [
-        "Engine", "Modules", "Netfilter", "Control", "CPcap",
+        "Engine", "Modules", "Netfilter", "Control", "CLinux", "CPcap",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),
@@ -64,12 +64,13 @@ let package = Package(
     .executableTarget(
       name: "flowctl",
       dependencies: [
-        "Control",
+        "Control", "Engine",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
     .testTarget(name: "EngineTests", dependencies: ["Engine"], swiftSettings: strict),
     .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules"], swiftSettings: strict),
-    .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "Modules"], swiftSettings: strict),
+    .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
   ]
 )

@@ -1,6 +1,8 @@
 #ifndef FLOWOS_CLINUX_H
 #define FLOWOS_CLINUX_H
-/* Declarations of the C library that Swift's Glibc module leaves out, for they need _GNU_SOURCE. */
+/* What Swift's Glibc module leaves out: headers that it does not cover, and what the C library declares under _GNU_SOURCE
+   only. No logic. */
 #include <stddef.h>
+#include <sys/eventfd.h>
 void *memmem(const void *haystack, size_t haystacklen, const void *needle, size_t needlelen);
 #endif

@@ -41,6 +41,8 @@ public struct EngineCounters: CounterSet {
   public var retransmitted: UInt64 = 0
   /// Acknowledgements made here, for deleted bytes or segments out of order.
   public var acknowledged: UInt64 = 0
+  /// Connections reset because the destination took no more of what had been acknowledged to the source.
+  public var aborted: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
   public var connectionsClosed: UInt64 = 0
 
@@ -53,6 +55,7 @@ public struct EngineCounters: CounterSet {
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
+      ("aborted", \.aborted),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
     ]
   }
@@ -100,6 +103,8 @@ public struct Statistics: Sendable {
   public var flows: [UInt32: FlowCounters] = [:]
   /// By ``AttachedModule/id``; `own` in the order of ``ModuleDescription/counters``.
   public var modules: [UInt32: (common: ModuleCounters, own: [UInt64])] = [:]
+  /// What the kernel's side of the workers has counted, by name; none without one.
+  public var kernel: [String: UInt64] = [:]
   /// Connections in the table now.
   public var connections = 0
   /// Octets of packet memory in use.
@@ -122,6 +127,7 @@ public struct Statistics: Sendable {
       for index in sum.own.indices { sum.own[index] &+= counters.own[index] }
       modules[id] = sum
     }
+    kernel.merge(other.kernel, uniquingKeysWith: &+)
     connections += other.connections
     memoryInUse += other.memoryInUse
     memoryReserved += other.memoryReserved

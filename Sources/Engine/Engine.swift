@@ -15,6 +15,7 @@
 /// ``output``, and calls ``recycle()``.
 public struct Engine: ~Copyable {
   private var environment: Environment
+  private var buffers = ReceiveBuffers()
   private var connections = ConnectionTable()
   private var timers = TimerQueue()
   private var configuration = Configuration.empty
@@ -41,22 +42,30 @@ public struct Engine: ~Copyable {
   /// Forgets what stands in ``output``; its pieces must not be used any more.
   public mutating func recycle() { environment.output.clear(in: environment.pool) }
 
-  /// Room for a packet; nil where memory is exhausted.
-  public func buffer() -> ReceiveBuffer? { ReceiveBuffer(environment.pool) }
+  /// Buffers to receive up to `count` packets into, 72 KiB each. Valid until the next call; each may be given to
+  /// ``receive(_:packet:metadata:at:)`` once.
+  public mutating func receiveBuffers(_ count: Int) -> [UnsafeMutableRawBufferPointer] {
+    buffers.reserve(count, in: environment.pool)
+    for index in 0..<count { buffers.renew(index, in: environment.pool) }
+    return unsafe buffers.places
+  }
 
   // MARK: Packets
 
   /// Takes a packet and says what becomes of it.
   ///
-  /// - Parameter range: where the packet lies in `buffer`, from its IP header on.
+  /// - Parameters:
+  ///   - buffer: which of ``receiveBuffers(_:)`` it lies in.
+  ///   - range: where in there, from its IP header on.
   public mutating func receive(
-    _ buffer: consuming ReceiveBuffer, packet range: Range<Int>, metadata: PacketMetadata, at now: Instant
+    _ buffer: Int, packet range: Range<Int>, metadata: PacketMetadata, at now: Instant
   ) -> Verdict {
     environment.now = now
     environment.counters.packets += 1
     environment.counters.octets += UInt64(range.count)
-    let verdict = unsafe judge(
-      buffer.slab, UnsafeRawBufferPointer(rebasing: buffer.bytes[range]), at: range.lowerBound, metadata)
+    let slab = buffers.slab(buffer)
+    let bytes = unsafe environment.pool.bytes(slab, UInt32(range.lowerBound), UInt32(range.upperBound))
+    let verdict = unsafe judge(slab, bytes, at: range.lowerBound, metadata)
     switch verdict {
     case .accept: environment.counters.accepted += 1
     case .drop: environment.counters.dropped += 1
@@ -226,6 +235,13 @@ public struct Engine: ~Copyable {
     connections[slot].reconfigure(
       toServer: toServer.map { configuration.flows[$0] }, toClient: toClient.map { configuration.flows[$0] },
       tallies: tallies, &environment)
+    if connections[slot].announcesEditing() {
+      environment.output.editable.append(
+        EditableConnection(
+          place: connections.place(slot), clientAddress: connections[slot].client.address,
+          clientPort: connections[slot].client.port, serverAddress: connections[slot].server.address,
+          serverPort: connections[slot].server.port))
+    }
   }
 
   private mutating func close(_ slot: UInt32) {
@@ -248,7 +264,7 @@ public struct Engine: ~Copyable {
         close(place.slot)
         continue
       }
-      connections[place.slot].holdExpired(&environment)
+      connections[place.slot].timersFired(&environment)
       schedule(place.slot)
     }
   }
@@ -263,6 +279,14 @@ public struct Engine: ~Copyable {
   }
 
   // MARK: Control
+
+  /// Says in which directions packets made here must not be tracked, for connection tracking knows the connection by other
+  /// addresses there. Called for what stands in ``Output/editable``.
+  public mutating func setUntracked(_ connection: EditableConnection, toServer: Bool, toClient: Bool) {
+    guard connections.isCurrent(connection.place) else { return }
+    connections[connection.place.slot][.toServer].isUntracked = toServer
+    connections[connection.place.slot][.toClient].isUntracked = toClient
+  }
 
   /// Swaps in a configuration. Connections that run take it at one byte boundary.
   public mutating func apply(_ configuration: Configuration, at now: Instant) {

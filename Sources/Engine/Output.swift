@@ -6,6 +6,8 @@
   /// The pieces of all packets, see ``OutgoingPacket/pieces``.
   public private(set) var pieces: [UnsafeRawBufferPointer] = unsafe []
   public private(set) var injections: [Injection] = []
+  /// Connections that have become subject to editing since ``Engine/recycle()``.
+  public internal(set) var editable: [EditableConnection] = []
   /// One reference for each slab that pieces lie in.
   private var slabs: [SlabID] = []
   private var firstPiece = 0
@@ -79,5 +81,15 @@
     slabs.removeAll(keepingCapacity: true)
     unsafe pieces.removeAll(keepingCapacity: true)
     injections.removeAll(keepingCapacity: true)
+    editable.removeAll(keepingCapacity: true)
   }
+}
+
+/// A connection of whose packets connection tracking may not judge the numbers any more.
+public struct EditableConnection: Sendable {
+  let place: ConnectionTable.Place
+  public let clientAddress: IPAddress
+  public let clientPort: UInt16
+  public let serverAddress: IPAddress
+  public let serverPort: UInt16
 }

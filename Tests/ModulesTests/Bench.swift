@@ -35,7 +35,7 @@
   mutating func feed(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.own)
     fed.own &+= UInt32(bytes.count)
-    own.run(&stream, isEnded: isEnded, instances: &instances, pool: pool, now: now)
+    own.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
     output += drain(&stream)
   }
 
@@ -43,7 +43,7 @@
   mutating func feedPeer(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.peer)
     fed.peer &+= UInt32(bytes.count)
-    peer.run(&stream, isEnded: isEnded, instances: &instances, pool: pool, now: now)
+    peer.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
     peerOutput += drain(&stream)
   }
 

@@ -95,6 +95,17 @@ struct SlabID: Hashable, Sendable {
     return SlabID(index: index)
   }
 
+  /// A slab of the largest class, whatever the limit: for the few that packets are received into.
+  func allocateReserved() -> SlabID {
+    let index = popFree(3) ?? grow(3)
+    unsafe state.pointee.slabs[Int(index)].references = 1
+    unsafe state.pointee.inUse += Self.sizes.3
+    return SlabID(index: index)
+  }
+
+  /// Whether there is more than one reference.
+  func isShared(_ slab: SlabID) -> Bool { unsafe state.pointee.slabs[Int(slab.index)].references > 1 }
+
   private func popFree(_ sizeClass: UInt8) -> UInt32? {
     switch sizeClass {
     case 0: unsafe state.pointee.free.0.popLast()

@@ -26,6 +26,7 @@ extension Connection {
     let last = OutSequence.earlier(sender.map.end(upTo), sender.next)
     guard first < last else { return nil }
     environment.counters.retransmitted += 1
+    self[direction].sender.roundTrip.sentAgain()
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
@@ -60,7 +61,7 @@ extension Connection {
       inject(direction, at, upTo: stop, flags, sack: SACKBlocks(), &environment)
       at = stop
     }
-    self[direction].sender.sent(upTo: upTo)
+    self[direction].sender.sent(upTo: upTo, at: environment.now)
     return verdict
   }
 
@@ -70,7 +71,7 @@ extension Connection {
     let segment = self[direction].sender.maximumSegment - options
     guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
     // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
-    let room = 65_535 - arrival.headerCount
+    let room = OutgoingPacket.limit - arrival.headerCount
     return min(count, room) > max(segment, self[direction].sender.maximumSegment) ? room : nil
   }
 
@@ -177,6 +178,12 @@ extension Connection {
     inject(peer, next, upTo: next, .ack, sack: sack, &environment)
   }
 
+  /// Injects a reset for the destination of `direction`, with the exact number that it expects (RFC 5961 section 3).
+  mutating func injectReset(_ direction: Direction, _ environment: inout Environment) {
+    let number = self[direction].sender.next
+    inject(direction, number, upTo: number, [.rst, .ack], sack: SACKBlocks(), &environment)
+  }
+
   /// Injects a segment of `direction` with the octets from `from` up to `upTo`.
   ///
   /// - Parameter acknowledgement: what it says of the peer direction; nil for the latest.
@@ -217,7 +224,7 @@ extension Connection {
       .bindMemory(to: UInt8.self).mutableSpan
     setChecksum(&header, tcp, likeness.ip, count: tcpCount + (upTo - from), environment.output)
     let marks = environment.settings.marks
-    let bits = marks.injected | (isEdited ? marks.edited : 0)
+    let bits = marks.injected | (isEdited ? marks.edited : 0) | (self[direction].isUntracked ? marks.untracked : 0)
     environment.output.inject(mark: likeness.mark | bits, isIPv6: likeness.ip.isIPv6, in: pool)
     environment.counters.injected += 1
   }

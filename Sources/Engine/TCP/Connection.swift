@@ -26,6 +26,8 @@ struct Connection {
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
   var isEdited = false
+  /// Whether it has been said that it may be edited.
+  private var isAnnounced = false
   /// Whether a new configuration waits until everything that has passed unread is read.
   var isSettling = false
   /// When it was first seen.
@@ -70,6 +72,13 @@ struct Connection {
   /// The mark for a packet of it that goes on, or nil where its own will do.
   func mark(_ current: UInt32, _ marks: Marks) -> UInt32? {
     isEdited && current & marks.edited == 0 ? current | marks.edited : nil
+  }
+
+  /// Whether an editor has been put to work on it for the first time.
+  mutating func announcesEditing() -> Bool {
+    guard !isAnnounced, instances.contains(where: { $0.description.access == .edit }) else { return false }
+    isAnnounced = true
+    return true
   }
 
   mutating func removeAll(in pool: SlabPool) {

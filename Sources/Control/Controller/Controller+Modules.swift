@@ -1,0 +1,122 @@
+import Engine
+
+extension ModuleTypes {
+  public func perform(on controller: Controller) throws(ControlError) -> Reply {
+    guard let kind else { return Reply(kinds: controller.registry.kinds) }
+    return Reply(kinds: [ModuleKind(try controller.registry.type(ofKind: kind).description)])
+  }
+}
+
+extension ModuleAttach {
+  public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
+    let index = try state.index(of: flow)
+    let type = try environment.registry.type(ofKind: kind)
+    guard (run ?? "inline") == "inline" else {
+      throw ControlError(
+        .refused, "a module cannot be run as '\(run ?? "")'", at: "flow '\(flow)'",
+        mend: "only 'inline' is there yet; leave '--run' out")
+    }
+    let id = state.nextModuleID()
+    return try state.update(at: index) { flow throws(ControlError) in
+      let name = try freeName(in: flow)
+      let count = flow.modules.count
+      let stage = stage ?? count + 1
+      guard (1...count + 1).contains(stage) else {
+        throw ControlError(
+          .refused, "there is no place for a stage \(stage): the flow has \(count) stage\(count == 1 ? "" : "s")",
+          at: "flow '\(flow.name)'", mend: "use 1 to \(count + 1), or leave '--stage' out")
+      }
+      try type.description.checkFits(flow.match, of: flow.name, module: name)
+      let given = try type.description.order(arguments ?? [:], at: "flow '\(flow.name)', module '\(name)'")
+      let module = WantedModule(
+        id: id, name: name, given: given,
+        prototype: try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'"))
+      flow.modules.insert(module, at: stage - 1)
+      return Reply(flow: flow.name, name: name, stage: stage)
+    }
+  }
+
+  /// The name that was asked for where it is free; without one the kind, then the kind with 2, 3 and so on.
+  private func freeName(in flow: WantedFlow) throws(ControlError) -> String {
+    let taken = Set(flow.modules.map(\.name))
+    guard let name else {
+      if !taken.contains(kind) { return kind }
+      var number = 2
+      while taken.contains("\(kind)\(number)") { number += 1 }
+      return "\(kind)\(number)"
+    }
+    try Name.check(name, of: "module")
+    guard !taken.contains(name) else {
+      throw ControlError(
+        .exists, "flow '\(flow.name)' has a module '\(name)' already", mend: "use another '--name', or leave it out")
+    }
+    return name
+  }
+}
+
+extension ModuleDetach {
+  public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
+    if ifExists == true {
+      guard let index = state.find(flow), state.flows[index].modules.contains(where: { $0.name == name }) else {
+        return Reply(detached: false)
+      }
+    }
+    return try state.update(at: try state.index(of: flow)) { flow throws(ControlError) in
+      flow.modules.remove(at: try flow.index(of: name))
+      return Reply(detached: true)
+    }
+  }
+}
+
+extension ModuleSet {
+  public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
+    guard !arguments.isEmpty else {
+      throw ControlError(
+        .usage, "there is nothing to set", at: "flow '\(flow)', module '\(name)'", mend: "give KEY=VALUE")
+    }
+    return try state.update(at: try state.index(of: flow)) { flow throws(ControlError) in
+      let index = try flow.index(of: name)
+      let module = flow.modules[index]
+      let place = "flow '\(flow.name)', module '\(name)'"
+      let merged = Dictionary(uniqueKeysWithValues: module.given).merging(arguments) { _, new in new }
+      let given = try module.description.order(merged, at: place)
+      flow.modules[index].given = given
+      flow.modules[index].prototype = try make(type(of: module.prototype), with: given, at: place)
+      flow.modules[index].revision += 1
+      return Reply(revision: module.revision + 1)
+    }
+  }
+}
+
+extension ModuleList {
+  public func perform(on controller: Controller) throws(ControlError) -> Reply {
+    Reply(modules: try controller.state.flows(named: flow).flatMap(\.instances))
+  }
+}
+
+/// Makes a prototype; its refusal becomes an error at `place`.
+private func make(
+  _ type: any ProcessingModule.Type, with given: [(key: String, value: String)], at place: String
+) throws(ControlError) -> any ProcessingModule {
+  do {
+    return try type.init(try Arguments(given, for: type.description.parameters))
+  } catch {
+    throw ControlError(.refused, error.description, at: place, mend: "'pm types \(type.description.kind)' tells more")
+  }
+}
+
+extension ModuleDescription {
+  /// The arguments in the order in which the parameters are declared; throws where one is not declared.
+  fileprivate func order(
+    _ arguments: [String: String], at place: String
+  ) throws(ControlError) -> [(key: String, value: String)] {
+    let known = parameters.map(\.name)
+    if let stranger = arguments.keys.filter({ !known.contains($0) }).min() {
+      throw ControlError(
+        .refused, "'\(kind)' has no parameter '\(stranger)'", at: place,
+        mend: Nearest.mend(for: stranger, among: known)
+          ?? (known.isEmpty ? "it takes none" : "it takes: \(known.joined(separator: ", "))"))
+    }
+    return known.compactMap { key in arguments[key].map { (key, $0) } }
+  }
+}

@@ -1,0 +1,106 @@
+import Engine
+
+/// The flows and pipelines that were asked for, with what is needed to show and dump them.
+///
+/// A value: a change works on a copy, and a copy whose change failed is thrown away.
+public struct WantedState: Sendable {
+  /// In the order in which they were made.
+  private(set) var flows: [WantedFlow] = []
+  private var lastFlowID: UInt32 = 0
+  private var lastModuleID: UInt32 = 0
+
+  init() {}
+
+  /// What the data plane is to do.
+  var configuration: Configuration { Configuration(flows: flows.map(\.flow)) }
+
+  func find(_ name: String) -> Int? { flows.firstIndex { $0.name == name } }
+
+  /// The index of the flow called `name`.
+  func index(of name: String) throws(ControlError) -> Int {
+    if let index = find(name) { return index }
+    throw ControlError(
+      .notFound, "there is no flow '\(name)'",
+      mend: Nearest.mend(for: name, among: flows.map(\.name)) ?? "'flow list' lists them")
+  }
+
+  /// The flow called `name`, or all flows without a name.
+  func flows(named name: String?) throws(ControlError) -> ArraySlice<WantedFlow> {
+    guard let name else { return flows[...] }
+    let index = try index(of: name)
+    return flows[index...index]
+  }
+
+  mutating func append(_ make: (_ id: UInt32) -> WantedFlow) {
+    lastFlowID += 1
+    flows.append(make(lastFlowID))
+  }
+
+  mutating func remove(at index: Int) { flows.remove(at: index) }
+
+  mutating func update<Result>(
+    at index: Int, _ change: (inout WantedFlow) throws(ControlError) -> Result
+  ) throws(ControlError) -> Result {
+    try change(&flows[index])
+  }
+
+  /// A module identifier that was never given before.
+  mutating func nextModuleID() -> UInt32 {
+    lastModuleID += 1
+    return lastModuleID
+  }
+}
+
+/// A flow as it was asked for.
+struct WantedFlow: Sendable {
+  /// In the middle, so that there is room on both sides.
+  static let defaultPriority = 32_768
+  static let priorities = 0...65_535
+
+  let id: UInt32
+  let name: String
+  var match: Match
+  var priority: Int
+  var onFail: Flow.FailurePolicy
+  var modules: [WantedModule] = []
+
+  var flow: Flow {
+    Flow(
+      id: id, name: name, match: match, priority: priority, onFail: onFail,
+      pipeline: modules.map {
+        AttachedModule(id: $0.id, name: $0.name, revision: $0.revision, prototype: $0.prototype)
+      })
+  }
+
+  var instances: [ModuleInstance] {
+    modules.enumerated().map { stage, module in
+      ModuleInstance(
+        flow: name, stage: stage + 1, name: module.name, kind: module.description.kind, run: "inline",
+        arguments: Dictionary(uniqueKeysWithValues: module.given), revision: module.revision)
+    }
+  }
+
+  var described: FlowDescription {
+    FlowDescription(name: name, match: match.description, priority: priority, onFail: onFail, modules: instances)
+  }
+
+  /// The index of the module called `instance`.
+  func index(of instance: String) throws(ControlError) -> Int {
+    if let index = modules.firstIndex(where: { $0.name == instance }) { return index }
+    throw ControlError(
+      .notFound, "flow '\(name)' has no module '\(instance)'",
+      mend: Nearest.mend(for: instance, among: modules.map(\.name)) ?? "'pm list \(name)' lists them")
+  }
+}
+
+/// A module as it was attached.
+struct WantedModule: Sendable {
+  let id: UInt32
+  let name: String
+  var revision = 0
+  /// The arguments as written, in the order in which the module declares them.
+  var given: [(key: String, value: String)]
+  var prototype: any ProcessingModule
+
+  var description: ModuleDescription { type(of: prototype).description }
+}

@@ -1,0 +1,75 @@
+/// `conn list`: the connections in the table now.
+public struct ConnectionList: Request {
+  public static let method = "conn.list"
+
+  /// How many are listed where no limit is given.
+  public static let defaultLimit = 1000
+  /// The most that one request may ask for.
+  public static let maximumLimit = 65_536
+
+  /// Only those with a direction in this flow, where given.
+  public var flow: String?
+  /// 1 to ``maximumLimit``.
+  public var limit: Int?
+
+  public init(flow: String? = nil, limit: Int? = nil) {
+    self.flow = flow
+    self.limit = limit
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, limit }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var connections: [ConnectionDescription]
+    /// Whether there are more than were listed.
+    public var truncated: Bool
+  }
+}
+
+/// A connection as `conn list` shows it.
+public struct ConnectionDescription: Codable, Equatable, Sendable {
+  /// One of its two directions.
+  public struct Direction: Codable, Equatable, Sendable {
+    /// The name of the flow that it belongs to.
+    public var flow: String?
+    public var octetsIn: UInt64
+    public var octetsOut: UInt64
+    public var octetsHeld: Int
+    public var octetsUnacknowledged: Int
+    /// How far the sequence numbers of the two sides stand apart, in octets.
+    public var shift: Int
+
+    public enum CodingKeys: String, CodingKey {
+      case flow, shift
+      case octetsIn = "octets_in"
+      case octetsOut = "octets_out"
+      case octetsHeld = "octets_held"
+      case octetsUnacknowledged = "octets_unacknowledged"
+    }
+  }
+
+  public var id: UInt64
+  public var clientAddress: String
+  public var clientPort: UInt16
+  public var serverAddress: String
+  public var serverPort: UInt16
+  public var state: String
+  public var isEdited: Bool
+  public var ageMilliseconds: Int64
+  public var idleMilliseconds: Int64
+  public var toServer: Direction
+  public var toClient: Direction
+
+  public enum CodingKeys: String, CodingKey {
+    case id, state
+    case clientAddress = "client_address"
+    case clientPort = "client_port"
+    case serverAddress = "server_address"
+    case serverPort = "server_port"
+    case isEdited = "edited"
+    case ageMilliseconds = "age_ms"
+    case idleMilliseconds = "idle_ms"
+    case toServer = "to_server"
+    case toClient = "to_client"
+  }
+}

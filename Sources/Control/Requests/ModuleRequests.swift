@@ -1,0 +1,165 @@
+/// `pm types`: the kinds of modules that the daemon has.
+public struct ModuleTypes: Request {
+  public static let method = "pm.types"
+
+  /// Only this kind, where given.
+  public var kind: String?
+
+  public init(kind: String? = nil) { self.kind = kind }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case kind }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var kinds: [ModuleKind]
+  }
+}
+
+/// A kind of module as `pm types` shows it.
+public struct ModuleKind: Codable, Equatable, Sendable {
+  /// One declared parameter.
+  public struct Parameter: Codable, Equatable, Sendable {
+    public var name: String
+    /// `bytes`, `integer MIN..MAX`, `boolean`, `path` or `text`.
+    public var type: String
+    /// Absent where the parameter is required.
+    public var defaultValue: String?
+    public var unit: String
+    public var help: String
+
+    public enum CodingKeys: String, CodingKey {
+      case name, type, unit, help
+      case defaultValue = "default"
+    }
+  }
+
+  public var kind: String
+  public var layer: String
+  public var access: String
+  public var peer: Bool
+  public var holdTimeMilliseconds: Int64
+  public var holdLimitOctets: Int
+  public var parameters: [Parameter]
+  public var counters: [String]
+  public var help: String
+
+  public enum CodingKeys: String, CodingKey {
+    case kind, layer, access, peer, parameters, counters, help
+    case holdTimeMilliseconds = "hold_time_ms"
+    case holdLimitOctets = "hold_limit_octets"
+  }
+}
+
+/// `pm attach`: puts a module into a flow's pipeline.
+public struct ModuleAttach: Change {
+  public static let method = "pm.attach"
+
+  public var flow: String
+  public var kind: String
+  /// Values as a user writes them, escapes included.
+  public var arguments: [String: String]?
+  /// The instance's name; the kind, or the kind and a number, where none is given.
+  public var name: String?
+  /// The stage that the module becomes, from 1; a new last one where none is given.
+  public var stage: Int?
+  /// `inline`, the only way to run so far.
+  public var run: String?
+
+  public init(
+    flow: String, kind: String, arguments: [String: String]? = nil, name: String? = nil, stage: Int? = nil,
+    run: String? = nil
+  ) {
+    self.flow = flow
+    self.kind = kind
+    self.arguments = arguments
+    self.name = name
+    self.stage = stage
+    self.run = run
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, kind, arguments, name, stage, run }
+
+  public typealias Reply = AttachedInstance
+}
+
+/// What `pm attach` answers.
+public struct AttachedInstance: Codable, Equatable, Sendable {
+  public var flow: String
+  public var name: String
+  public var stage: Int
+}
+
+/// `pm detach`: takes a module out of a flow's pipeline.
+public struct ModuleDetach: Change {
+  public static let method = "pm.detach"
+
+  public var flow: String
+  public var name: String
+  /// Whether it is fine that there is no such module, or no such flow.
+  public var ifExists: Bool?
+
+  public init(flow: String, name: String, ifExists: Bool? = nil) {
+    self.flow = flow
+    self.name = name
+    self.ifExists = ifExists
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable {
+    case flow, name
+    case ifExists = "if_exists"
+  }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var detached: Bool
+  }
+}
+
+/// `pm set`: gives an attached module other arguments; those not given stay.
+public struct ModuleSet: Change {
+  public static let method = "pm.set"
+
+  public var flow: String
+  public var name: String
+  public var arguments: [String: String]
+
+  public init(flow: String, name: String, arguments: [String: String]) {
+    self.flow = flow
+    self.name = name
+    self.arguments = arguments
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, name, arguments }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    /// Goes up with every `pm set`.
+    public var revision: Int
+  }
+}
+
+/// `pm list`: the attached modules, flow by flow in the order of their stages.
+public struct ModuleList: Request {
+  public static let method = "pm.list"
+
+  /// Only this flow's, where given.
+  public var flow: String?
+
+  public init(flow: String? = nil) { self.flow = flow }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var modules: [ModuleInstance]
+  }
+}
+
+/// An attached module as replies show it.
+public struct ModuleInstance: Codable, Equatable, Sendable {
+  public var flow: String
+  /// From 1.
+  public var stage: Int
+  public var name: String
+  public var kind: String
+  public var run: String
+  /// The arguments that were given, as they were written; defaults are not among them.
+  public var arguments: [String: String]
+  public var revision: Int
+}

@@ -1,0 +1,52 @@
+import Engine
+import Glibc
+import SystemPackage
+
+/// Sends whole IP packets of the engine's own through the kernel's routing and its OUTPUT and POSTROUTING hooks.
+///
+/// Every packet carries the mark its injection names. Nothing here is fatal: what the kernel does not take is counted, and
+/// lost as on any link. A packet longer than the interface's MTU is refused (EMSGSIZE).
+///
+/// Packets of one family leave in the order of ``append(_:pieces:)``. To keep an order between them and verdicts, flush
+/// the one before appending to the other.
+public struct RawInjector: ~Copyable {
+  private var ipv4: RawSocket
+  private var ipv6: RawSocket
+
+  /// - Parameter sendBuffer: octets that may wait for an interface, for each family.
+  /// - Throws: where the caller may not open raw sockets.
+  public init(sendBuffer: Int = 8 << 20) throws(NetfilterError) {
+    let ipv4 = try RawSocket(isIPv6: false, sendBuffer: sendBuffer)
+    ipv6 = try RawSocket(isIPv6: true, sendBuffer: sendBuffer)
+    self.ipv4 = ipv4
+  }
+
+  /// Packets that the kernel took.
+  public var sent: UInt64 { ipv4.sent &+ ipv6.sent }
+
+  /// Packets that the kernel did not take, by error. EMSGSIZE is a packet longer than the MTU, ENETUNREACH one without a
+  /// route, ENOBUFS and EAGAIN a full interface, EPERM one that a rule in OUTPUT dropped.
+  public var failures: ErrnoTally {
+    var all = ipv4.failures
+    all.add(ipv6.failures)
+    return all
+  }
+
+  /// Adds a packet, which leaves with the next flush, or before when many wait.
+  ///
+  /// - Parameter pieces: what the packet's pieces count into. The octets stay where they are until they are sent, so they
+  ///   must live until ``flush()``.
+  public mutating func append(_ injection: Injection, pieces: [UnsafeRawBufferPointer]) {
+    if injection.isIPv6 {
+      unsafe ipv6.append(injection, pieces: pieces)
+    } else {
+      unsafe ipv4.append(injection, pieces: pieces)
+    }
+  }
+
+  /// Sends everything that waits.
+  public mutating func flush() {
+    ipv4.flush()
+    ipv6.flush()
+  }
+}

@@ -1,0 +1,33 @@
+import ArgumentParser
+import Control
+
+/// `flowctl conn list`
+struct ConnectionListCommand: GrammarCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "list", abstract: "Lists the connections in the table.")
+
+  @OptionGroup var words: ConnectionListGrammar
+  @OptionGroup var options: GlobalOptions
+
+  func text(_ reply: ConnectionList.Reply) -> String {
+    var table = Table(
+      .number("ID"), .text("CLIENT"), .text("SERVER"), .text("STATE"), .text("FLOWS"), .number("SENT"),
+      .number("RECEIVED"), .number("HELD"), .number("SHIFT"), .number("AGE"))
+    table.rows = reply.connections.map { connection in
+      let (up, down) = (connection.toServer, connection.toClient)
+      return [
+        String(connection.id), Self.endpoint(connection.clientAddress, connection.clientPort),
+        Self.endpoint(connection.serverAddress, connection.serverPort),
+        connection.state + (connection.isEdited ? " edited" : ""),
+        "\(up.flow ?? "-")/\(down.flow ?? "-")", Units.octets(up.octetsIn), Units.octets(down.octetsIn),
+        "\(up.octetsHeld)/\(down.octetsHeld)", "\(up.shift)/\(down.shift)",
+        Units.time(milliseconds: connection.ageMilliseconds),
+      ]
+    }
+    return table.text + (reply.truncated ? "There are more; '--limit' lists more of them.\n" : "")
+  }
+
+  private static func endpoint(_ address: String, _ port: UInt16) -> String {
+    address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+  }
+}

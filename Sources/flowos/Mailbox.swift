@@ -1,0 +1,47 @@
+import CLinux
+import Engine
+import Glibc
+import Synchronization
+
+/// Work that other threads leave for the thread that owns an engine. It is done between two batches of packets, so that
+/// nothing on the packet's road ever waits for a lock.
+final class Mailbox: Sendable {
+  typealias Work = @Sendable (inout Engine) -> Void
+
+  private let waiting = Mutex<[Work]>([])
+  /// Readable while there is work.
+  let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
+
+  deinit { close(descriptor) }
+
+  func post(_ work: @escaping Work) {
+    waiting.withLock { $0.append(work) }
+    eventfd_write(descriptor, 1)
+  }
+
+  /// Takes out what has been left.
+  func collect() -> [Work] {
+    var count: eventfd_t = 0
+    unsafe eventfd_read(descriptor, &count)
+    return waiting.withLock { list in
+      defer { list = [] }
+      return list
+    }
+  }
+}
+
+/// Waits until a number of threads have said that they are done.
+final class Latch: Sendable {
+  private let descriptor = eventfd(0, Int32(EFD_SEMAPHORE | EFD_CLOEXEC))
+
+  deinit { close(descriptor) }
+
+  func signal() { eventfd_write(descriptor, 1) }
+
+  func wait(for count: Int) {
+    for _ in 0..<count {
+      var value: eventfd_t = 0
+      while unsafe eventfd_read(descriptor, &value) != 0, errno == EINTR {}
+    }
+  }
+}

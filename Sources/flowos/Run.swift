@@ -1,0 +1,95 @@
+import ArgumentParser
+import Control
+import Engine
+import Glibc
+import Logging
+import Netfilter
+
+/// `flowos run`: the daemon.
+struct Run: ParsableCommand {
+  static let configuration = CommandConfiguration(abstract: "Run the daemon in the foreground, until SIGTERM or SIGINT.")
+
+  @Option(help: "The netfilter queues, as FIRST or FIRST:LAST; one worker thread each.")
+  var queues = QueueRange(0...0)
+
+  @Option(help: "The socket that flowctl speaks to.", completion: .file())
+  var socket = "/run/flowos/flowos.sock"
+
+  @Option(help: "A file of commands to begin with, as 'flowctl apply' takes it.", completion: .file())
+  var apply: String?
+
+  @Option(help: "How the log is written to the standard error: text or json.")
+  var logFormat = LogFormat.text
+
+  @Option(help: "What is logged: trace, debug, info, notice, warning, error or critical.")
+  var logLevel = Logger.Level.info
+
+  @Option(help: "The four bits of the netfilter mark that are ours; as given to flowos-chain.")
+  var mask = MarkMask(Marks.standard)
+
+  @Option(help: "Packet memory of each worker, in MiB.")
+  var memory = 1_024
+
+  mutating func validate() throws {
+    guard (16...1_048_576).contains(memory) else { throw ValidationError("--memory takes 16 to 1048576 MiB.") }
+  }
+
+  func run() throws {
+    Signals.block()
+    let logger = LogFormat.logger(logFormat, logLevel)
+    // Read before anything is bound: a bad file leaves nothing behind.
+    let commands = try apply.map { try CommandFile(path: $0) }
+    var settings = Settings()
+    settings.marks = mask.marks
+    settings.memoryLimit = memory << 20
+    let server = try Server(path: socket)
+    let workers: WorkerThreads
+    do throws(NetfilterError) {
+      workers = try WorkerThreads(queues: queues.range, settings: settings, logger: logger) { server.stop() }
+    } catch {
+      throw ControlError(.refused, error.description)
+    }
+    let controller = Controller(registry: FlowOS.registry, dataPlane: workers, version: Version.current)
+    if let commands { try controller.apply(commands) }
+    Signals.onTermination { server.stop() }
+    logger.info(
+      "ready", metadata: ["queues": "\(queues)", "socket": "\(socket)", "version": "\(Version.current)"])
+    let responder = Responder(controller)
+    try server.run(responder.answer)
+    logger.info("ending")
+    workers.end()
+  }
+}
+
+/// A range of queue numbers, written `0` or `0:3`.
+struct QueueRange: ExpressibleByArgument, CustomStringConvertible {
+  let range: ClosedRange<UInt16>
+
+  init(_ range: ClosedRange<UInt16>) { self.range = range }
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ":", omittingEmptySubsequences: false).map { UInt16($0) }
+    guard (1...2).contains(parts.count), let first = parts[0], let last = parts[parts.count - 1], first <= last,
+      last - first < 64
+    else { return nil }
+    range = first...last
+  }
+
+  var description: String { range.count == 1 ? "\(range.lowerBound)" : "\(range.lowerBound):\(range.upperBound)" }
+  var defaultValueDescription: String { description }
+}
+
+/// A mask of four bits, written as a hexadecimal or decimal number.
+struct MarkMask: ExpressibleByArgument {
+  let marks: Marks
+
+  init(_ marks: Marks) { self.marks = marks }
+
+  init?(argument: String) {
+    let number = argument.hasPrefix("0x") ? UInt32(argument.dropFirst(2), radix: 16) : UInt32(argument)
+    guard let number, let marks = Marks(mask: number) else { return nil }
+    self.marks = marks
+  }
+
+  var defaultValueDescription: String { "0x" + String(marks.mask, radix: 16) }
+}

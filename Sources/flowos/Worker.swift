@@ -1,0 +1,142 @@
+import Engine
+import Glibc
+import Logging
+import Netfilter
+import SystemPackage
+
+/// One queue, one engine, one thread: takes packets in batches, gives each its verdict, and sends what the engine makes.
+struct Worker: ~Copyable {
+  private var queue: QueueSocket
+  private var injector: RawInjector
+  private var tracking: ConnectionTracking
+  private var engine: Engine
+  private let mailbox: Mailbox
+  private let logger: Logger
+  /// Injections of the batch that have been handed over.
+  private var injected = 0
+  private var overruns: UInt64 = 0
+
+  private static var batch: Int { 32 }
+
+  init(queue number: UInt16, settings: Settings, mailbox: Mailbox, logger: Logger) throws(NetfilterError) {
+    let queue = try QueueSocket(number)
+    let injector = try RawInjector()
+    self.queue = queue
+    self.injector = injector
+    tracking = ConnectionTracking()
+    engine = Engine(settings)
+    self.mailbox = mailbox
+    self.logger = logger
+  }
+
+  var means: ConnectionTracking.Means { tracking.means }
+
+  /// Works until it is told to end.
+  ///
+  /// - Parameter report: takes ``kernelCounters`` whenever the mailbox has woken it, and says whether to end.
+  mutating func run(reporting report: ([String: UInt64]) -> Bool) throws(NetfilterError) {
+    var descriptors = [
+      pollfd(fd: queue.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
+    ]
+    while true {
+      // Without a deadline it wakes up once a minute for nothing.
+      let patience = engine.nextDeadline.map { max(0, $0 - Self.now) } ?? .seconds(60)
+      let milliseconds = CInt(clamping: (patience + .milliseconds(1) - 1) / .milliseconds(1))
+      _ = unsafe poll(&descriptors, nfds_t(descriptors.count), milliseconds)
+      if descriptors[1].revents != 0 {
+        // Reported first, so that whoever waits for the work finds it.
+        let isEnding = report(kernelCounters)
+        for work in mailbox.collect() { work(&engine) }
+        finishBatch()
+        if isEnding { return }
+      }
+      while try takeBatch() {}
+      if let due = engine.nextDeadline, due <= Self.now {
+        engine.advance(to: Self.now)
+        finishBatch()
+      }
+    }
+  }
+
+  /// The monotonic clock, read once a batch.
+  static var now: Instant {
+    let (seconds, attoseconds) = origin.duration(to: .now).components
+    return Instant(nanoseconds: seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+  }
+
+  private static let origin = SuspendingClock.now
+
+  /// Takes the packets that wait, and says whether there may be more.
+  private mutating func takeBatch() throws(NetfilterError) -> Bool {
+    let count = unsafe try queue.receive(into: engine.receiveBuffers(Self.batch))
+    guard count > 0 else {
+      if queue.counters.overruns != overruns {
+        overruns = queue.counters.overruns
+        logger.warning("the queue's receive buffer was full and packets were dropped", metadata: ["times": "\(overruns)"])
+        return true
+      }
+      return false
+    }
+    let now = Self.now
+    while let packet = queue.next() {
+      // Only a prefix of it is here: it can be neither read nor edited.
+      guard !packet.isTruncated, !packet.payload.isEmpty else {
+        unsafe packet.answer(.accept(mark: nil), pieces: engine.output.pieces, in: &queue.verdicts)
+        continue
+      }
+      let verdict = engine.receive(packet.buffer, packet: packet.payload, metadata: packet.metadata, at: now)
+      unsafe packet.answer(verdict, pieces: engine.output.pieces, in: &queue.verdicts)
+      inject()
+    }
+    finishBatch()
+    return count == Self.batch
+  }
+
+  /// Sends what the engine has made since the last time, behind all verdicts given before.
+  private mutating func inject() {
+    guard engine.output.injections.count > injected else { return }
+    queue.verdicts.flush()
+    while injected < engine.output.injections.count {
+      unsafe injector.append(engine.output.injections[injected], pieces: engine.output.pieces)
+      injected += 1
+    }
+    injector.flush()
+  }
+
+  private mutating func finishBatch() {
+    queue.verdicts.flush()
+    inject()
+    for connection in engine.output.editable { announce(connection) }
+    injected = 0
+    engine.recycle()
+  }
+
+  /// Keeps connection tracking from judging a connection whose numbers are about to shift.
+  private mutating func announce(_ connection: EditableConnection) {
+    let tuple = ConnectionTuple(connection)
+    guard let known = tracking.makeLiberal(tuple), !known.isEmpty else { return }
+    engine.setUntracked(connection, toServer: !known.contains(.forward), toClient: !known.contains(.backward))
+  }
+
+  /// What the kernel's side has counted, by name.
+  var kernelCounters: [String: UInt64] {
+    var counters = Dictionary(uniqueKeysWithValues: queue.counters.named.map { ($0.name, $0.value) })
+    counters["verdict_failures"] = queue.verdicts.failures.total
+    counters["injection_failures"] = injector.failures.total
+    counters["tracking_failures"] = tracking.failures.total
+    return counters
+  }
+}
+
+extension ConnectionTuple {
+  init(_ connection: EditableConnection) {
+    func number(_ address: IPAddress) -> UInt128 {
+      address.isIPv4 ? UInt128(address.low & 0xffff_ffff) : UInt128(address.high) << 64 | UInt128(address.low)
+    }
+    self.init(
+      isIPv6: !connection.clientAddress.isIPv4, source: number(connection.clientAddress),
+      sourcePort: connection.clientPort, destination: number(connection.serverAddress),
+      destinationPort: connection.serverPort)
+  }
+}

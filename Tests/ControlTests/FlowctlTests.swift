@@ -1,0 +1,270 @@
+import Engine
+import Foundation
+import Testing
+
+@Suite("flowctl", .serialized)
+struct FlowctlTests {
+  /// A server with a flow and two modules, made by `flowctl` itself.
+  private func scene() throws -> RunningServer {
+    let server = try RunningServer()
+    let commands = "flow add web tcp,tcp_dst=80 --priority 9\npm attach web swap from=a 'to=b c'\npm attach web look\n"
+    let applied = try server.flowctl("apply", "-", input: commands)
+    #expect(applied.code == 0)
+    #expect(applied.output == "3 changes made\n")
+    return server
+  }
+
+  @Test(
+    "Exit codes and texts",
+    arguments: [
+      (["ping"], 0, "pong\n"),
+      (["version"], 0, "flowos  1.2.3\n"),
+      (["flow", "add", "x", "any"], 0, ""),
+      (["flow", "add", "web", "tcp,tcp_dst=80", "--priority", "9", "--may-exist"], 0, ""),
+      (["flow", "del", "none", "--if-exists"], 0, ""),
+      (["pm", "attach", "web", "look"], 0, "look2\n"),
+      (
+        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "-j"], 0,
+        #"{"flow":"web","name":"s","stage":1}"# + "\n"
+      ),
+      (["-j", "pm", "set", "web", "swap", "to=z"], 0, #"{"revision":1}"# + "\n"),
+      (["flow", "-j", "del", "web"], 0, #"{"deleted":true}"# + "\n"),
+      (["pm", "detach", "web", "look", "-j"], 0, #"{"detached":true}"# + "\n"),
+      (
+        ["flow", "list"], 0,
+        """
+        NAME  PRIORITY  ON-FAIL  MODULES    MATCH
+        web          9  pass     swap,look  tcp,tcp_dst=80
+
+        """
+      ),
+      (
+        ["flow", "list", "--json"], 0,
+        #"{"flows":[{"match":"tcp,tcp_dst=80","modules":[{"arguments":{"from":"a","to":"b c"},"flow":"web","#
+          + #""kind":"swap","name":"swap","revision":0,"run":"inline","stage":1},{"arguments":{},"flow":"web","#
+          + #""kind":"look","name":"look","revision":0,"run":"inline","stage":2}],"name":"web","on_fail":"pass","#
+          + #""priority":9}]}"# + "\n"
+      ),
+      (
+        ["flow", "show", "web"], 0,
+        """
+        flow web
+          match     tcp,tcp_dst=80
+          priority  9
+          on-fail   pass
+
+        FLOW  STAGE  NAME  KIND  RUN     ARGUMENTS
+        web       1  swap  swap  inline  from=a 'to=b c'
+        web       2  look  look  inline
+
+        """
+      ),
+      (
+        ["pm", "types"], 0,
+        """
+        KIND  LAYER  ACCESS  PARAMETERS     HELP
+        swap  app    edit    from,to,limit  Replaces bytes.
+        look  app    read                   Only looks.
+
+        """
+      ),
+      (
+        ["pm", "types", "swap"], 0,
+        """
+        swap: Replaces bytes.
+          layer     app
+          access    edit
+          holds     64.0 KiB for 200 ms at the most
+          counts    matches, left_alone
+
+        PARAMETER  TYPE            DEFAULT   UNIT   HELP
+        from       bytes           required         What is replaced.
+        to         bytes           ''               What it is replaced with.
+        limit      integer 0..100  0         edits  After so many it stops.
+
+        """
+      ),
+      (
+        ["dump"], 0,
+        """
+        flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass
+        pm attach web swap from=a 'to=b c' --name swap
+        pm attach web look --name look
+
+        """
+      ),
+    ] as [([String], Int32, String)])
+  func good(arguments: [String], code: Int32, output: String) throws {
+    let run = try scene().flowctl(arguments)
+    #expect(run.complaint == "")
+    #expect(run.code == code)
+    #expect(output.isEmpty ? run.output.isEmpty : run.output.hasSuffix(output), "\(run.output)")
+  }
+
+  @Test(
+    "Failures",
+    arguments: [
+      (["flow", "add", "x", ""], 1, "flowctl: match ''"),
+      (["pm", "attach", "web", "look", "--run", "thread"], 1, "only 'inline' is there yet"),
+      (["conn", "list", "--limit", "0"], 1, "use 1 to 65536"),
+      ([], 2, "A command is missing"), (["flow"], 2, "A command is missing"), (["conn"], 2, "A command is missing"),
+      (["nonsense"], 2, "nonsense"), (["flow", "add", "x"], 2, "Missing expected argument '<match>'"),
+      (["flow", "add", "x", "any", "--on-fail", "perhaps"], 2, "'perhaps' is invalid"),
+      (["pm", "set", "web", "swap", "to"], 2, "'to' is not KEY=VALUE"),
+      (["stats", "--watch", "0"], 2, "--watch takes"), (["ping", "--timeout", "0"], 2, "--timeout takes"),
+      (["ping", "--timeout", "nan"], 2, "--timeout takes"),
+      (["apply", "/nonexistent"], 2, "/nonexistent: cannot read it"),
+      (["flow", "show", "wbe"], 3, "there is no flow 'wbe'\n  did you mean 'web'?"),
+      (["flow", "del", "none"], 3, "there is no flow 'none'"), (["pm", "list", "none"], 3, "there is no flow"),
+      (["pm", "types", "lok"], 3, "did you mean 'look'?"), (["stats", "none"], 3, "there is no flow 'none'"),
+      (["conn", "list", "none"], 3, "there is no flow 'none'"),
+      (["pm", "detach", "web", "none"], 3, "flow 'web' has no module 'none'"),
+      (["flow", "add", "web", "any"], 4, "there is already a flow 'web'"),
+      (["pm", "attach", "web", "look", "--name", "look"], 4, "has a module 'look' already"),
+      (["ping", "--socket", "/nonexistent/x.sock"], 5, "no daemon listens here"),
+      (["--socket", "/nonexistent/x.sock", "dump"], 5, "start one with 'flowos run'"),
+    ] as [([String], Int32, String)])
+  func bad(arguments: [String], code: Int32, complaint: String) throws {
+    let server = try scene()
+    let run = try server.flowctl(arguments)
+    #expect(run.code == code)
+    #expect(run.output == "")
+    #expect(run.complaint.contains(complaint), "\(run.complaint)")
+    #expect(server.dataPlane.changes == 1)
+  }
+
+  @Test(
+    "Errors are JSON for scripts",
+    arguments: [["flow", "show", "wbe", "-j"], ["-j", "flow"], ["flow", "add", "--json"]])
+  func jsonErrors(arguments: [String]) throws {
+    let run = try scene().flowctl(arguments)
+    let object = try JSONSerialization.jsonObject(with: Data(run.complaint.utf8))
+    let json = try #require(object as? [String: [String: String]])
+    #expect(json["error"]?["kind"] != nil)
+    #expect(json["error"]?["what"] != nil)
+    #expect(json["error"]?["mend"] != nil)
+  }
+
+  @Test("Help is no failure", arguments: [["--help"], ["flow", "-h"], ["help", "pm", "attach"], ["--version"]])
+  func help(arguments: [String]) throws {
+    let run = try FlowctlProcess(arguments)
+    #expect(run.code == 0)
+    #expect(!run.output.isEmpty)
+    #expect(run.complaint.isEmpty)
+  }
+
+  @Test("A file is tried, applied, dumped and applied again")
+  func apply() throws {
+    let server = try RunningServer()
+    let file = server.path + ".flow"
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    try Data("flow add a any\npm attach a swap 'from=\\x00 x'\n".utf8).write(to: URL(fileURLWithPath: file))
+    #expect(try server.flowctl("apply", file, "--check").output == "2 changes would be made\n")
+    #expect(server.dataPlane.changes == 0)
+    #expect(try server.flowctl("apply", file, "-j").output.contains(#""applied":true"#))
+    let dump = try server.flowctl("dump").output
+    let again = try RunningServer()
+    #expect(try again.flowctl("apply", "-", input: dump).code == 0)
+    #expect(try again.flowctl("dump").output == dump)
+
+    let exists = try server.flowctl("apply", file)
+    #expect(exists.code == 4)
+    #expect(exists.complaint.hasPrefix("flowctl: \(file):1: there is already a flow 'a'\n"))
+    let broken = try server.flowctl("apply", "-", input: "flow add b any\nflow add c 'any\n")
+    #expect(broken.code == 2)
+    #expect(broken.complaint.contains("(standard input):2: "))
+    #expect(server.dataPlane.names == ["a"])
+  }
+
+  @Test("Statistics show totals, flows, modules and what modules count themselves")
+  func statistics() throws {
+    let server = try scene()
+    let flow = try #require(server.dataPlane.flows.first)
+    server.dataPlane.show(flow)
+    let text = try server.flowctl("stats").output
+    for line in [
+      "packets                   3", "octets              1.5 KiB", "connections               1",
+      "memory in use       2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
+      "FLOW  MODULE  KIND    IN  OUT  EDITS  REMOVED  INSERTED  FORCED",
+      "web   swap    swap  10 B  8 B      2      4 B       2 B       0", "web   look    look   0 B  0 B      0",
+      "FLOW  MODULE  COUNTER     VALUE", "web   swap    left_alone      5", "web   swap    matches         2",
+    ] { #expect(text.contains(line + "\n") || text.contains("\n" + line), "\(line)\nis not in\n\(text)") }
+
+    let all = try #require(try json(server.flowctl("stats", "-j")))
+    #expect(((all["engine"] as? [String: Any])?["counters"] as? [String: Int])?["packets"] == 3)
+    #expect((all["engine"] as? [String: Any])?["memory_in_use"] as? Int == 2 << 20)
+    let one = try #require(try json(server.flowctl("stats", "web", "-j")))
+    #expect(one["engine"] == nil)
+    let modules = (one["flows"] as? [[String: Any]])?.first?["modules"] as? [[String: Any]]
+    #expect(modules?.first?["own"] as? [String: Int] == ["matches": 2, "left_alone": 5])
+    #expect((modules?.first?["counters"] as? [String: Int])?["octets_removed"] == 4)
+  }
+
+  @Test("Statistics are shown again and again until the daemon is gone")
+  func watch() throws {
+    let server = try scene()
+    Thread.detachNewThread {
+      Thread.sleep(forTimeInterval: 1)
+      server.stop()
+    }
+    let run = try server.flowctl("stats", "web", "--watch", "0.1", "-j")
+    #expect(run.code == 5)
+    #expect(run.output.split(separator: "\n").count > 2)
+    #expect(run.output.split(separator: "\n").allSatisfy { $0.hasPrefix(#"{"flows":[{"#) })
+  }
+
+  @Test("Connections are listed with their flows, and a cut list says so")
+  func connections() throws {
+    let server = try scene()
+    let flow = try #require(server.dataPlane.flows.first)
+    server.dataPlane.show(flow)
+    let text = try server.flowctl("conn", "list", "web").output
+    #expect(server.dataPlane.askedFlow == flow.id)
+    #expect(
+      text == """
+        ID  CLIENT               SERVER            STATE               FLOWS   SENT  RECEIVED  HELD  SHIFT    AGE
+         1  192.0.2.1:40000      198.51.100.2:80   established edited  web/-  100 B  20.0 KiB   5/0   -3/0  1m05s
+         2  [2001:db8::1]:40000  [2001:db8::2]:80  midstream           -/-      0 B       0 B   0/0    0/0   0.2s
+
+        """)
+    let cut = try server.flowctl("conn", "list", "--limit", "1")
+    #expect(cut.output.hasSuffix("There are more; '--limit' lists more of them.\n"))
+    let reply = try #require(try json(server.flowctl("conn", "list", "-j", "--limit", "1")))
+    #expect(reply["truncated"] as? Bool == true)
+    let first = try #require((reply["connections"] as? [[String: Any]])?.first)
+    #expect(first["client_address"] as? String == "192.0.2.1")
+    #expect(first["age_ms"] as? Int == 65_000)
+    #expect((first["to_server"] as? [String: Any])?["flow"] as? String == "web")
+    #expect((first["to_client"] as? [String: Any])?["flow"] == nil)
+  }
+
+  @Test("The daemon is ended, and then there is none")
+  func shutdown() throws {
+    let server = try scene()
+    #expect(try server.flowctl("shutdown").code == 0)
+    #expect(server.hasEnded())
+    #expect(try server.flowctl("ping").code == 5)
+  }
+
+  @Test("A stranger is kept out", .enabled(if: getuid() == 0))
+  func stranger() throws {
+    let server = try RunningServer()
+    let process = Process()
+    let flowctl = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().path + "/flowctl"
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/setpriv")
+    process.arguments = [
+      "--reuid", "65534", "--regid", "65534", "--clear-groups", flowctl, "ping", "--socket", server.path,
+    ]
+    let errors = Pipe()
+    process.standardError = errors
+    try process.run()
+    let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == 1)
+    #expect(complaint.contains("group 'flowos'"))
+  }
+
+  private func json(_ run: FlowctlProcess) throws -> [String: Any]? {
+    try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any]
+  }
+}

@@ -1,0 +1,40 @@
+import Control
+import Engine
+
+/// An editor with parameters of several kinds.
+struct Swap: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "swap", access: .edit,
+    parameters: [
+      Parameter("from", .bytes, help: "What is replaced."),
+      Parameter("to", .bytes, default: "", help: "What it is replaced with."),
+      Parameter("limit", .integer(0...100), default: "0", unit: "edits", help: "After so many it stops."),
+    ],
+    counters: ["matches", "left_alone"], help: "Replaces bytes.")
+
+  let from: [UInt8]
+  let to: [UInt8]
+  let limit: Int
+
+  init(_ arguments: Arguments) throws(ArgumentError) {
+    from = arguments.bytes("from")
+    to = arguments.bytes("to")
+    limit = arguments.integer("limit")
+    if from.isEmpty { throw ArgumentError("parameter 'from' is empty: nothing cannot be found") }
+  }
+
+  mutating func process(_ window: inout Window) { window.releaseAll() }
+}
+
+/// A reader without parameters.
+struct Look: ProcessingModule {
+  static let description = ModuleDescription(kind: "look", access: .read, help: "Only looks.")
+
+  init(_ arguments: Arguments) {}
+
+  mutating func process(_ window: inout Window) { window.releaseAll() }
+}
+
+extension ModuleRegistry {
+  static let test = ModuleRegistry([Swap.self, Look.self])
+}

@@ -1,0 +1,104 @@
+import Testing
+
+@testable import Engine
+
+/// An engine driven by hand: packets in as bytes, packets out as bytes, everything checked that must always hold.
+struct Middlebox: ~Copyable {
+  var engine: Engine
+  /// Packets given and verdicts got: one each.
+  private(set) var arrived = 0
+  private var nextModule: UInt32 = 1
+
+  init(_ settings: Settings = Settings()) { engine = Engine(settings) }
+
+  /// What became of one packet.
+  struct Outcome {
+    enum Kind { case accepted, dropped, mangled }
+    var kind: Kind
+    /// The packet as it goes on, nil where it was dropped.
+    var packet: TCPPacket?
+    /// The mark that the verdict sets.
+    var mark: UInt32?
+    var injected: [TCPPacket]
+  }
+
+  /// Swaps in one flow that matches everything, with `modules`.
+  mutating func configure(_ modules: [any ProcessingModule], at now: Instant = .zero) throws {
+    try configure([("any", modules)], at: now)
+  }
+
+  /// Swaps in a flow for each match.
+  mutating func configure(_ flows: [(match: String, modules: [any ProcessingModule])], at now: Instant = .zero) throws {
+    var list: [Flow] = []
+    for (index, flow) in flows.enumerated() {
+      let attached = flow.modules.enumerated().map {
+        AttachedModule(id: nextModule + UInt32($0.offset), name: "m\($0.offset)", prototype: $0.element)
+      }
+      nextModule += UInt32(flow.modules.count)
+      list.append(
+        Flow(
+          id: UInt32(index + 1), name: "f\(index)", match: try Match(parsing: flow.match, portNamed: { _ in nil }),
+          priority: 0, pipeline: attached))
+    }
+    engine.apply(Configuration(flows: list), at: now)
+  }
+
+  mutating func receive(
+    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, at now: Instant
+  ) -> Outcome {
+    arrived += 1
+    let start = 64
+    let buffer = unsafe engine.receiveBuffers(1)[0]
+    unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start...]).copyBytes(from: packet.bytes)
+    var metadata = PacketMetadata()
+    metadata.isGSO = isGSO
+    metadata.isChecksumTrusted = isChecksumTrusted
+    metadata.mark = mark
+    let verdict = engine.receive(0, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
+    var outcome = Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
+    switch verdict {
+    case .accept(let mark):
+      outcome.kind = .accepted
+      outcome.packet = packet
+      outcome.mark = mark
+    case .drop: break
+    case .mangle(let packet, let mark):
+      outcome.kind = .mangled
+      outcome.packet = gather(packet)
+      outcome.mark = mark
+      if isGSO, let packet = outcome.packet {
+        #expect(packet.payload.count > 0, "a super-packet must not be left without payload")
+      }
+    }
+    outcome.injected = takeInjections()
+    if outcome.kind == .mangled, let packet = outcome.packet { #expect(packet.isChecksumRight) }
+    return outcome
+  }
+
+  mutating func advance(to now: Instant) -> [TCPPacket] {
+    engine.advance(to: now)
+    return takeInjections()
+  }
+
+  /// What the engine sent of its own accord.
+  mutating func takeInjections() -> [TCPPacket] {
+    var list: [TCPPacket] = []
+    for injection in engine.output.injections {
+      let packet = gather(injection.packet)
+      #expect(packet.isChecksumRight)
+      #expect(injection.mark & Marks.standard.injected != 0)
+      list.append(packet)
+    }
+    engine.recycle()
+    return list
+  }
+
+  private func gather(_ packet: OutgoingPacket) -> TCPPacket {
+    var bytes: [UInt8] = []
+    unsafe engine.output.pieces.withUnsafeBufferPointer { pieces in
+      for index in packet.pieces { unsafe bytes.append(contentsOf: pieces[index]) }
+    }
+    #expect(bytes.count == packet.length)
+    return TCPPacket(bytes)
+  }
+}
