@@ -184,12 +184,13 @@ extension Connection {
       number: arrival.sequence
     )
     var stream = SegmentQueue()
+    var isWhole = true
     if arrival.payloadCount > offset {
       guard let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
-      self[direction].receiver.accept(segment, to: &stream, in: environment.pool)
+      isWhole = self[direction].receiver.accept(segment, to: &stream, in: environment.pool)
     }
     if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
     self[direction].octetsIn += UInt64(stream.count)
@@ -198,7 +199,7 @@ extension Connection {
     let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
     let isUntouched =
-      offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
+      isWhole && offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
       && map.inputEnd >= before.input + count
     if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
       self[direction].sender.sent(upTo: before.output + count, at: environment.now)

@@ -106,6 +106,14 @@ import Testing
     #expect(tally?.own == [6] && tally?.common.octetsOut == 6)
   }
 
+  @Test func whatWaitedStaysAsItCameWhenTheGapIsFilled() throws {
+    var talk = try Conversation.established([Reader()])
+    #expect(talk.fromServer(3, "def").kind == .accepted)
+    // The destination has d as it came first, so neither the reader nor the wire may have it otherwise.
+    #expect(talk.fromServer(0, "abcX").out == ["server . 0 ack 0 'abcdef'"])
+    #expect(talk.fromServer(6, "g").kind == .accepted)
+  }
+
   @Test func repeatedHandshakesPass() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "axxb")
