@@ -1,6 +1,7 @@
 import Engine
 
-/// The modules that come with FlowOS.
+/// The processing modules that come with FlowOS.
 public enum Shipped {
-  public static let modules: [any ProcessingModule.Type] = [Counter.self]
+  /// In the order in which `flowctl pm types` lists them.
+  public static let modules: [any ProcessingModule.Type] = [Counter.self, Replace.self, AdBlock.self]
 }
