@@ -14,6 +14,9 @@ public struct OutgoingPacket: Sendable {
   public let pieces: Range<Int>
   /// Octets in all.
   public let length: Int
+
+  /// Octets that a mangled packet may have: the length of a netlink attribute has 16 bits and counts its own four octets.
+  public static let limit = 65_531
 }
 
 /// A packet that the engine sends of its own accord.

@@ -70,7 +70,7 @@ extension Connection {
     let segment = self[direction].sender.maximumSegment - options
     guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
     // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
-    let room = 65_535 - arrival.headerCount
+    let room = OutgoingPacket.limit - arrival.headerCount
     return min(count, room) > max(segment, self[direction].sender.maximumSegment) ? room : nil
   }
 
