@@ -179,6 +179,11 @@ import DequeModule
     var offset = offset
     while agreed < pattern.count, position + agreed < end {
       let piece = queue.segments[index]
+      guard piece.count > 0 else {
+        // What stands for removed octets has no slab.
+        index += 1
+        continue
+      }
       let bytes = unsafe pool.bytes(piece.slab, piece.start, piece.end)
       while offset < piece.count, agreed < pattern.count, position + agreed < end {
         guard pattern.matches(unsafe bytes[offset], at: agreed) else { return agreed }
