@@ -25,11 +25,14 @@ def cats(size, *, seed):
 
 
 class End:
-    """One end at work: sends `content`, ends its direction, and collects what arrives, on two threads."""
+    """One end at work: sends `content`, ends its direction, and collects what arrives, on two threads.
+
+    content: the octets, or an iterable of parts of them that may take its time.
+    """
 
     def __init__(self, connection, content):
         self._connection = connection
-        self._content = content
+        self._parts = [content] if isinstance(content, bytes) else content
         self._received = bytearray()
         self._errors = []
         self._threads = [threading.Thread(target=self._guard, args=(work,), daemon=True)
@@ -44,7 +47,8 @@ class End:
             self._errors.append(error)
 
     def _send(self):
-        self._connection.sendall(self._content)
+        for part in self._parts:
+            self._connection.sendall(part)
         self._connection.shutdown(socket.SHUT_WR)
 
     def _receive(self):
