@@ -94,3 +94,13 @@ class DaemonTest(unittest.TestCase):
 
     def address(self, ipv6):
         return self.net.server.ipv6 if ipv6 else self.net.server.ipv4
+
+    def assert_same(self, received, wanted):
+        """Not assertEqual: the difference of two large contents is no message."""
+        if received == wanted:
+            return
+        length = min(len(received), len(wanted))
+        at = next((i for i in range(0, length, 4096) if received[i:i + 4096] != wanted[i:i + 4096]), length)
+        at = next((i for i in range(at, length) if received[i] != wanted[i]), length)
+        self.fail(f"{len(received)} octets instead of {len(wanted)}, which differ at {at}: "
+                  f"{received[max(0, at - 60):at + 60]!r} instead of {wanted[max(0, at - 60):at + 60]!r}")

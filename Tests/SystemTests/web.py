@@ -1,6 +1,7 @@
-"""A real nginx in a namespace."""
+"""A real nginx in a namespace, and a real curl."""
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -61,3 +62,29 @@ class Nginx:
     def requests(self):
         """Of each request: client address, client port, connection, number in the connection, status."""
         return [line.split() for line in (self.directory / "access.log").read_text().splitlines()]
+
+
+@dataclasses.dataclass
+class Download:
+    """What one transfer of curl brought."""
+
+    content: bytes
+    # Connections made for it: 0 where one was used again.
+    connects: int
+    # The client's own end.
+    address: str
+    port: str
+
+
+def download(namespace, server, *names, options=(), timeout=60):
+    """Downloads `names` from the address `server` with one curl, over one connection where it can."""
+    host = f"[{server}]" if ":" in server else server
+    command = ["curl", "-sS", "--fail", "-w", "%{num_connects} %{local_ip} %{local_port}\\n", *options]
+    with tempfile.TemporaryDirectory(prefix="flowos-curl-") as directory:
+        paths = [pathlib.Path(directory) / str(number) for number in range(len(names))]
+        for name, path in zip(names, paths):
+            command += ["-o", path, f"http://{host}/{name}"]
+        lines = namespace.run(*command, timeout=timeout).stdout.splitlines()
+        return [
+            Download(path.read_bytes(), int(connects), address, port)
+            for path, (connects, address, port) in zip(paths, (line.split() for line in lines), strict=True)]
