@@ -41,6 +41,8 @@ public struct EngineCounters: CounterSet {
   public var retransmitted: UInt64 = 0
   /// Acknowledgements made here, for deleted bytes or segments out of order.
   public var acknowledged: UInt64 = 0
+  /// Connections reset because the destination took no more of what had been acknowledged to the source.
+  public var aborted: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
   public var connectionsClosed: UInt64 = 0
 
@@ -53,6 +55,7 @@ public struct EngineCounters: CounterSet {
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
+      ("aborted", \.aborted),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
     ]
   }

@@ -264,7 +264,7 @@ public struct Engine: ~Copyable {
         close(place.slot)
         continue
       }
-      connections[place.slot].holdExpired(&environment)
+      connections[place.slot].timersFired(&environment)
       schedule(place.slot)
     }
   }

@@ -23,23 +23,30 @@ struct FlowctlTests {
       (["flow", "add", "web", "tcp,tcp_dst=80", "--priority", "9", "--may-exist"], 0, ""),
       (["flow", "del", "none", "--if-exists"], 0, ""),
       (["pm", "attach", "web", "look"], 0, "look2\n"),
-      (["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "-j"], 0,
-        #"{"flow":"web","name":"s","stage":1}"# + "\n"),
+      (
+        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "-j"], 0,
+        #"{"flow":"web","name":"s","stage":1}"# + "\n"
+      ),
       (["-j", "pm", "set", "web", "swap", "to=z"], 0, #"{"revision":1}"# + "\n"),
       (["flow", "-j", "del", "web"], 0, #"{"deleted":true}"# + "\n"),
       (["pm", "detach", "web", "look", "-j"], 0, #"{"detached":true}"# + "\n"),
-      (["flow", "list"], 0,
+      (
+        ["flow", "list"], 0,
         """
         NAME  PRIORITY  ON-FAIL  MODULES    MATCH
         web          9  pass     swap,look  tcp,tcp_dst=80
 
-        """),
-      (["flow", "list", "--json"], 0,
+        """
+      ),
+      (
+        ["flow", "list", "--json"], 0,
         #"{"flows":[{"match":"tcp,tcp_dst=80","modules":[{"arguments":{"from":"a","to":"b c"},"flow":"web","#
           + #""kind":"swap","name":"swap","revision":0,"run":"inline","stage":1},{"arguments":{},"flow":"web","#
           + #""kind":"look","name":"look","revision":0,"run":"inline","stage":2}],"name":"web","on_fail":"pass","#
-          + #""priority":9}]}"# + "\n"),
-      (["flow", "show", "web"], 0,
+          + #""priority":9}]}"# + "\n"
+      ),
+      (
+        ["flow", "show", "web"], 0,
         """
         flow web
           match     tcp,tcp_dst=80
@@ -50,15 +57,19 @@ struct FlowctlTests {
         web       1  swap  swap  inline  from=a 'to=b c'
         web       2  look  look  inline
 
-        """),
-      (["pm", "types"], 0,
+        """
+      ),
+      (
+        ["pm", "types"], 0,
         """
         KIND  LAYER  ACCESS  PARAMETERS     HELP
         swap  app    edit    from,to,limit  Replaces bytes.
         look  app    read                   Only looks.
 
-        """),
-      (["pm", "types", "swap"], 0,
+        """
+      ),
+      (
+        ["pm", "types", "swap"], 0,
         """
         swap: Replaces bytes.
           layer     app
@@ -71,14 +82,17 @@ struct FlowctlTests {
         to         bytes           ''               What it is replaced with.
         limit      integer 0..100  0         edits  After so many it stops.
 
-        """),
-      (["dump"], 0,
+        """
+      ),
+      (
+        ["dump"], 0,
         """
         flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass
         pm attach web swap from=a 'to=b c' --name swap
         pm attach web look --name look
 
-        """),
+        """
+      ),
     ] as [([String], Int32, String)])
   func good(arguments: [String], code: Int32, output: String) throws {
     let run = try scene().flowctl(arguments)
@@ -119,10 +133,13 @@ struct FlowctlTests {
     #expect(server.dataPlane.changes == 1)
   }
 
-  @Test("Errors are JSON for scripts", arguments: [["flow", "show", "wbe", "-j"], ["-j", "flow"], ["flow", "add", "--json"]])
+  @Test(
+    "Errors are JSON for scripts",
+    arguments: [["flow", "show", "wbe", "-j"], ["-j", "flow"], ["flow", "add", "--json"]])
   func jsonErrors(arguments: [String]) throws {
     let run = try scene().flowctl(arguments)
-    let json = try #require(try JSONSerialization.jsonObject(with: Data(run.complaint.utf8)) as? [String: [String: String]])
+    let object = try JSONSerialization.jsonObject(with: Data(run.complaint.utf8))
+    let json = try #require(object as? [String: [String: String]])
     #expect(json["error"]?["kind"] != nil)
     #expect(json["error"]?["what"] != nil)
     #expect(json["error"]?["mend"] != nil)
@@ -181,6 +198,19 @@ struct FlowctlTests {
     let modules = (one["flows"] as? [[String: Any]])?.first?["modules"] as? [[String: Any]]
     #expect(modules?.first?["own"] as? [String: Int] == ["matches": 2, "left_alone": 5])
     #expect((modules?.first?["counters"] as? [String: Int])?["octets_removed"] == 4)
+  }
+
+  @Test("Statistics are shown again and again until the daemon is gone")
+  func watch() throws {
+    let server = try scene()
+    Thread.detachNewThread {
+      Thread.sleep(forTimeInterval: 1)
+      server.stop()
+    }
+    let run = try server.flowctl("stats", "web", "--watch", "0.1", "-j")
+    #expect(run.code == 5)
+    #expect(run.output.split(separator: "\n").count > 2)
+    #expect(run.output.split(separator: "\n").allSatisfy { $0.hasPrefix(#"{"flows":[{"#) })
   }
 
   @Test("Connections are listed with their flows, and a cut list says so")

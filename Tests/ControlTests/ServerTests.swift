@@ -8,6 +8,8 @@ struct ServerTests {
     "What is wrong with a line is told by code and kind, and the connection lives on",
     arguments: [
       ("{", #""code":-32700"#), ("nonsense", #""code":-32700"#), ("\u{7f}", #""code":-32700"#),
+      (String(repeating: "[", count: 500_000), #""code":-32700"#),
+      ("[" + String(repeating: "1,", count: 5000) + "1]", "a batch holds 1 to 1000 requests"),
       ("[]", #""code":-32600"#), ("1", #""code":-32600"#), ("{}", #""code":-32600"#),
       (#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, #""code":-32600"#),
       (#"{"jsonrpc":"2.0","id":1,"method":7}"#, #""code":-32600"#),
@@ -18,18 +20,31 @@ struct ServerTests {
       (#"{"jsonrpc":"2.0","id":1,"method":"flow.show"}"#, "'name' is missing"),
       (#"{"jsonrpc":"2.0","id":1,"method":"flow.show","params":["a"]}"#, #""code":-32602"#),
       (#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1}}"#, "unknown key 'a'"),
-      (#"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","prioriti":1}}"#,
-        "did you mean 'priority'?"),
-      (#"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","priority":"1"}}"#,
-        "'params.priority' must be a whole number"),
-      (#"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","priority":1.5}}"#,
-        #""code":-32602"#),
-      (#"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","on_fail":"x"}}"#,
-        #""code":-32602"#),
-      (#"{"jsonrpc":"2.0","id":1,"method":"pm.attach","params":{"flow":"a","kind":"b","arguments":{"x":1}}}"#,
-        #""code":-32602"#),
-      (#"{"jsonrpc":"2.0","id":1,"method":"transaction","params":{"changes":[{"line":1,"method":"ping","params":{}}]}}"#,
-        "'ping' is no change"),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","prioriti":1}}"#,
+        "did you mean 'priority'?"
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","priority":"1"}}"#,
+        "'params.priority' must be a whole number"
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","priority":1.5}}"#,
+        #""code":-32602"#
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"a","match":"any","on_fail":"x"}}"#,
+        #""code":-32602"#
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"pm.attach","params":{"flow":"a","kind":"b","arguments":{"x":1}}}"#,
+        #""code":-32602"#
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"transaction","#
+          + #""params":{"changes":[{"line":1,"method":"ping","params":{}}]}}"#,
+        "'ping' is no change"
+      ),
       (#"{"jsonrpc":"2.0","id":1,"method":"flow.show","params":{"name":"a"}}"#, #""code":-32002"#),
       (#"{"jsonrpc":"2.0","id":"x","method":"flow.show","params":{"name":"a"}}"#, #""id":"x""#),
       (#"{"jsonrpc":"2.0","id":1,"method":"flow.add","params":{"name":"","match":"any"}}"#, #""code":-32001"#),
@@ -40,7 +55,8 @@ struct ServerTests {
     let reply = try #require(client.ask(line))
     #expect(reply.contains(expected), "\(reply)")
     #expect(reply.contains(#""kind":""#))
-    #expect(client.ask(#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#) == #"{"id":2,"jsonrpc":"2.0","result":{"pong":true}}"#)
+    let next = client.ask(#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#)
+    #expect(next == #"{"id":2,"jsonrpc":"2.0","result":{"pong":true}}"#)
     #expect(server.dataPlane.changes == 0)
   }
 

@@ -45,8 +45,9 @@ struct TransactionTests {
     let scene = try Scene(
       "flow add web tcp,tcp_dst=80 --priority 9 --on-fail drop", "flow add second 'any'",
       "flow add by-port in_port=lan0,nw_src=10.1.2.3/8,tcp",
-      "pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first", "pm attach web swap \"from=it's #1 \\\\\\\\n\" \"to=a\tb\"",
-      "pm attach web look --stage 1", "pm attach second swap 'from=ü=\"x\"'")
+      "pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first",
+      "pm attach web swap \"from=it's #1 \\\\\\\\n\" \"to=a\tb\"", "pm attach web look --stage 1",
+      "pm attach second swap 'from=ü=\"x\"'")
     #expect(
       scene.dump == """
         flow add web tcp,tcp_dst=80 --priority 9 --on-fail drop

@@ -3,7 +3,8 @@
 /// POSIX.1-2017, Shell Command Language, 2.2 Quoting and 2.3 Token Recognition: blanks separate words, a newline ends a
 /// command, `#` at the start of a word begins a comment, single quotes keep everything, double quotes keep everything
 /// but a backslash before `$`, `` ` ``, `"`, `\` and newline, a backslash keeps the next character, and a backslash
-/// before a newline joins lines. Nothing is expanded, and `;`, `|`, `&`, `<`, `>` and parentheses are ordinary characters.
+/// before a newline joins lines. Nothing is expanded, and `;`, `|`, `&`, `<`, `>` and parentheses are ordinary
+/// characters.
 public enum ShellWords {
   /// The words of one command, and the line of its first word, from 1.
   public struct Line: Equatable, Sendable {

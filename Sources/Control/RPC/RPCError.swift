@@ -31,7 +31,7 @@ struct RPCError: Error, Codable, Equatable {
     self.init(code: code, error)
   }
 
-  static let parseError = RPCError(
+  static let notJSON = RPCError(
     code: -32700, ControlError(.usage, "this is not JSON", mend: "send one JSON-RPC 2.0 object a line"))
 
   static func invalidRequest(_ what: String) -> RPCError {

@@ -4,6 +4,9 @@ public struct Responder {
 
   public init(_ controller: Controller) { self.controller = controller }
 
+  /// The most requests that a batch may hold: a bound on the reply to one line.
+  static let maximumBatch = 1000
+
   /// A request or a batch: what one line may hold.
   private enum Message: Decodable {
     case single(IncomingRequest)
@@ -12,7 +15,10 @@ public struct Responder {
     init(from decoder: any Decoder) throws {
       if var container = try? decoder.unkeyedContainer() {
         var requests: [IncomingRequest] = []
-        while !container.isAtEnd { requests.append(IncomingRequest(from: try container.superDecoder())) }
+        // One more than is allowed is enough to know.
+        while !container.isAtEnd, requests.count <= Responder.maximumBatch {
+          requests.append(IncomingRequest(from: try container.superDecoder()))
+        }
         self = .batch(requests)
       } else {
         self = .single(IncomingRequest(from: decoder))
@@ -26,14 +32,15 @@ public struct Responder {
     do {
       message = try JSON.decode(Message.self, from: line)
     } catch {
-      return Self.encode(.parseError, id: .null) + [UInt8(ascii: "\n")]
+      return Self.encode(.notJSON, id: .null) + [UInt8(ascii: "\n")]
     }
     switch message {
     case .single(let request):
       return answer(request).map { $0 + [UInt8(ascii: "\n")] }
     case .batch(let requests):
-      guard !requests.isEmpty else {
-        return Self.encode(.invalidRequest("a batch cannot be empty"), id: .null) + [UInt8(ascii: "\n")]
+      guard (1...Self.maximumBatch).contains(requests.count) else {
+        return Self.encode(
+          .invalidRequest("a batch holds 1 to \(Self.maximumBatch) requests"), id: .null) + [UInt8(ascii: "\n")]
       }
       let replies = requests.compactMap(answer)
       guard !replies.isEmpty else { return nil }

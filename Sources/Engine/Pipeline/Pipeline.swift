@@ -18,40 +18,49 @@ struct Pipeline {
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
 
+  /// Since when bytes have been held, in the stage that has held longest.
+  var heldSince: Instant? { stages.reduce(nil) { earliest, stage in
+    guard let since = stage.heldSince else { return earliest }
+    return earliest.map { min($0, since) } ?? since
+  } }
+
   /// The next time at which bytes will have been held for too long.
-  func deadline(_ instances: [ModuleInstance]) -> Instant? {
+  ///
+  /// - Parameter patience: how many times its hold time a module may hold.
+  func deadline(_ instances: [ModuleInstance], patience: Int64) -> Instant? {
     var earliest: Instant?
     for stage in stages {
       guard let since = stage.heldSince else { continue }
-      let deadline = since + instances[stage.instance].description.holdTime
+      let deadline = since + instances[stage.instance].module.holdTime * patience
       earliest = earliest.map { min($0, deadline) } ?? deadline
     }
     return earliest
   }
 
-  /// Runs the modules over what has come, from the stage at `first` on, until nothing moves any more.
+  /// Runs the modules over what has come, stage by stage.
   ///
   /// - Parameters:
   ///   - stream: what enters at the first stage; comes back as what the last one released.
   ///   - isEnded: whether nothing comes behind it.
+  ///   - patience: how many times its hold time a module may hold.
   mutating func run(
-    _ stream: inout SegmentQueue, from first: Int = 0, isEnded: Bool, instances: inout [ModuleInstance],
-    pool: SlabPool, now: Instant
+    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64, instances: inout [ModuleInstance], pool: SlabPool,
+    now: Instant
   ) {
-    for index in first..<max(first, stages.count) {
+    for index in stages.indices {
       stream.move(all: &stages[index].input)
       let mustEnd = isEnded && !stages[index].isEnded
       if !stages[index].input.isEmpty || mustEnd {
-        let isExpired = isExpired(index, instances, now)
+        let isExpired = isExpired(index, patience, instances, now)
         work(index, mustRelease: isEnded || isExpired, isFinal: isEnded, &stream, &instances, pool, now)
         stages[index].isEnded = isEnded
       }
     }
   }
 
-  private func isExpired(_ index: Int, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
+  private func isExpired(_ index: Int, _ patience: Int64, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
     guard let since = stages[index].heldSince else { return false }
-    return now >= since + instances[stages[index].instance].description.holdTime
+    return now >= since + instances[stages[index].instance].module.holdTime * patience
   }
 
   /// Runs one stage's module; what it releases is put at the end of `stream`.

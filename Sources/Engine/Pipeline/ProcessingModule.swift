@@ -31,6 +31,10 @@ public protocol ProcessingModule: Sendable {
   /// Works on the peer direction; called only where ``ModuleDescription/peer`` is set.
   mutating func processPeer(_ window: inout Window)
 
+  /// How long bytes may be held before they must be released; that of the description where a module does not say
+  /// otherwise.
+  var holdTime: Nanoseconds { get }
+
   /// Takes over the parameters of `prototype` on a connection that already runs (`pm set`), keeping what state it can.
   mutating func adopt(_ prototype: Self)
 
@@ -41,6 +45,7 @@ public protocol ProcessingModule: Sendable {
 }
 
 extension ProcessingModule {
+  public var holdTime: Nanoseconds { Self.description.holdTime }
   public mutating func processPeer(_ window: inout Window) { window.releaseAll() }
   public mutating func adopt(_ prototype: Self) { self = prototype }
   public mutating func retire() -> Bool { true }

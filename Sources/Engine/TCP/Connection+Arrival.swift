@@ -10,6 +10,8 @@ extension Connection {
     var isNews: Bool
     /// Whether any of it differs from what the segment says.
     var isChanged: Bool
+    /// Whether it tells of what is ours to deliver, and has nothing for the source.
+    var isStale: Bool
   }
 
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
@@ -19,7 +21,7 @@ extension Connection {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
-    let acknowledgement = acknowledged(by: arrival, direction, environment.pool)
+    let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {
       return resetArrived(arrival, direction, acknowledgement, &environment)
     }
@@ -33,9 +35,11 @@ extension Connection {
     }
     // The window may have opened for what waits, and what was removed may be acknowledged now.
     let peer = direction.opposite
-    if self[peer].sender.pending > 0 { transmitPending(peer, &environment) }
-    if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
-    if self[peer].sender.hasNewsForSource { acknowledgeToSource(peer, &environment) }
+    if self[peer].sender.owes, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
+    for direction in Direction.allCases {
+      flush(direction, &environment)
+      armRetransmission(direction, environment)
+    }
     if phase == .established, self[.toServer].sender.isFinished, self[.toClient].sender.isFinished {
       enter(.timeWait, at: environment.now)
     }
@@ -46,19 +50,23 @@ extension Connection {
 
   /// Takes the acknowledgement, window and SACK blocks of a segment, and translates them.
   private mutating func acknowledged(
-    by arrival: Arrival, _ direction: Direction, _ pool: SlabPool
+    by arrival: Arrival, _ direction: Direction, _ environment: borrowing Environment
   ) -> Acknowledgement {
     let peer = direction.opposite
     let tcp = arrival.tcp
     var result = Acknowledgement(
-      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false)
+      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false, isStale: false)
     guard tcp.flags.contains(.ack) else { return result }
     let number = OutSequence(tcp.acknowledgement)
     let scale = self[peer].sender.windowScale
     let window = Int(tcp.window) << Int(scale)
-    result.isNews = self[peer].sender.acknowledge(number, window: window, in: pool) || result.sack.count > 0
+    result.isNews = self[peer].sender.acknowledge(
+      number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
+      in: environment.pool)
+    result.isStale = !result.isNews && self[peer].sender.owes
+    result.isNews = result.isNews || result.sack.count > 0
     let told = self[peer].sender.translate(number, window: window)
-    guard !self[peer].sender.map.isIdentity else { return result }
+    guard !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else { return result }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
     result.sack = self[peer].sender.translate(tcp.options.sack)
@@ -71,6 +79,7 @@ extension Connection {
   private mutating func passAcknowledgement(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
+    if acknowledgement.isStale { return .drop }
     var acknowledgement = acknowledgement
     let sequence = mapped(arrival.sequence, direction)
     let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite)
@@ -184,10 +193,11 @@ extension Connection {
       offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
       && map.inputEnd >= before.input + count
     if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
-      self[direction].sender.sent(upTo: before.output + count)
+      self[direction].sender.sent(upTo: before.output + count, at: environment.now)
       let verdict = passWhole(arrival, direction, before.output, acknowledgement, &environment)
       // What waited behind it may have passed already, or leaves now.
-      self[direction].sender.sent(upTo: .earlier(map.outputEnd, self[direction].passedEdge))
+      self[direction].sender.sent(
+        upTo: .earlier(map.outputEnd, self[direction].passedEdge), at: environment.now)
       transmitPending(direction, &environment)
       return verdict
     }
@@ -270,8 +280,13 @@ extension Connection {
     {
       return verdict
     }
-    if arrival.sequenceEnd <= self[direction].sender.told { acknowledgeToSource(direction, &environment) }
-    // Else its octets are with the modules, or wait for window: they leave when their time comes.
+    if arrival.sequenceEnd <= self[direction].sender.told {
+      acknowledgeToSource(direction, &environment)
+    } else {
+      // Its octets are with the modules, or wait for window: they leave when their time comes. A source that sends again
+      // what a module holds may have nothing else in mind until that is acknowledged.
+      acknowledgeHeld(direction, &environment)
+    }
     return passOn(arrival, direction, acknowledgement, &environment)
   }
 

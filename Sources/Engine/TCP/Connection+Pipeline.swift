@@ -5,7 +5,8 @@ extension Connection {
     let isEnded = self[direction].receiver.isEnded
     if !self[direction].pipeline.stages.isEmpty {
       halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: isEnded, instances: &instances, pool: environment.pool, now: environment.now)
+        &stream, isEnded: isEnded, patience: holdPatience(direction), instances: &instances, pool: environment.pool,
+        now: environment.now)
     }
     halves[direction.rawValue].sender.append(&stream, in: environment.pool)
     dropRetired(&environment)
@@ -85,8 +86,8 @@ extension Connection {
     for direction in Direction.allCases {
       var stream = SegmentQueue()
       halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: self[direction].receiver.isEnded, instances: &instances, pool: environment.pool,
-        now: environment.now)
+        &stream, isEnded: self[direction].receiver.isEnded, patience: holdPatience(direction), instances: &instances,
+        pool: environment.pool, now: environment.now)
       halves[direction.rawValue].sender.append(&stream, in: environment.pool)
     }
   }

@@ -4,7 +4,9 @@ extension Connection {
   func deadline(_ settings: Settings) -> Instant {
     var deadline = expiry(settings)
     for direction in Direction.allCases {
-      if let held = self[direction].pipeline.deadline(instances) { deadline = min(deadline, held) }
+      if let held = holdDeadline(direction) { deadline = min(deadline, held) }
+      if let held = holdAcknowledgement(direction) { deadline = min(deadline, held) }
+      if let armed = self[direction].retransmission { deadline = min(deadline, armed.deadline) }
     }
     return deadline
   }
@@ -20,19 +22,33 @@ extension Connection {
 
   func isExpired(_ settings: Settings, at now: Instant) -> Bool { expiry(settings) <= now }
 
-  /// Has the modules release what they have held for too long, and sends it.
-  mutating func holdExpired(_ environment: inout Environment) {
+  /// When what modules hold has been held for too long.
+  private func holdDeadline(_ direction: Direction) -> Instant? {
+    self[direction].pipeline.deadline(instances, patience: holdPatience(direction))
+  }
+
+  /// How many times its hold time a module may hold: where a gap is seen, the octets that it waits for are on their way.
+  func holdPatience(_ direction: Direction) -> Int64 { self[direction].receiver.outOfOrder.isEmpty ? 1 : 10 }
+
+  /// Does what is due now.
+  mutating func timersFired(_ environment: inout Environment) {
     for direction in Direction.allCases {
-      guard let deadline = self[direction].pipeline.deadline(instances), deadline <= environment.now else { continue }
-      var stream = SegmentQueue()
-      runPipeline(direction, &stream, &environment)
-      flush(direction, &environment)
+      if let due = holdAcknowledgement(direction), due <= environment.now {
+        acknowledgeHeld(direction, &environment)
+      }
+      if let due = holdDeadline(direction), due <= environment.now {
+        var stream = SegmentQueue()
+        runPipeline(direction, &stream, &environment)
+        flush(direction, &environment)
+      }
+      retransmissionExpired(direction, &environment)
+      armRetransmission(direction, environment)
     }
   }
 
   /// Sends what modules have released beside a packet, and acknowledges what they have removed.
   mutating func flush(_ direction: Direction, _ environment: inout Environment) {
-    transmitPending(direction, &environment)
+    if self[direction].sender.pending > 0 { transmitPending(direction, &environment) }
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 

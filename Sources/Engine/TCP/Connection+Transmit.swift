@@ -26,6 +26,7 @@ extension Connection {
     let last = OutSequence.earlier(sender.map.end(upTo), sender.next)
     guard first < last else { return nil }
     environment.counters.retransmitted += 1
+    self[direction].sender.roundTrip.sentAgain()
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
@@ -60,7 +61,7 @@ extension Connection {
       inject(direction, at, upTo: stop, flags, sack: SACKBlocks(), &environment)
       at = stop
     }
-    self[direction].sender.sent(upTo: upTo)
+    self[direction].sender.sent(upTo: upTo, at: environment.now)
     return verdict
   }
 
@@ -175,6 +176,12 @@ extension Connection {
     var sack = SACKBlocks()
     if usesSACK, self[direction].sender.told >= self[direction].receiver.next { sack = earlyBlocks(direction) }
     inject(peer, next, upTo: next, .ack, sack: sack, &environment)
+  }
+
+  /// Injects a reset for the destination of `direction`, with the exact number that it expects (RFC 5961 section 3).
+  mutating func injectReset(_ direction: Direction, _ environment: inout Environment) {
+    let number = self[direction].sender.next
+    inject(direction, number, upTo: number, [.rst, .ack], sack: SACKBlocks(), &environment)
   }
 
   /// Injects a segment of `direction` with the octets from `from` up to `upTo`.

@@ -9,6 +9,8 @@ struct Half {
   var pipeline = Pipeline()
   /// The TCB towards the destination.
   var sender: Sender
+  /// The retransmission timer, and for which state it was started.
+  var retransmission: Retransmission?
   /// Whether packets made here for this direction must not be tracked.
   var isUntracked = false
   /// What the source offered in its SYN.
@@ -35,6 +37,12 @@ struct Half {
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
+  }
+
+  struct Retransmission {
+    var deadline: Instant
+    var edge: OutSequence
+    var backoff: Int
   }
 
   /// What packets of one source have in common.

@@ -33,6 +33,11 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
+  /// How long acknowledgements take.
+  var roundTrip = RoundTrip()
+  /// Duplicate acknowledgements in a row (RFC 5681 section 2).
+  private(set) var duplicates = 0
+
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
 
@@ -62,6 +67,11 @@ struct Sender {
   var pieceCount: Int { queue.count }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
+  /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
+  /// and those for which the source has nothing to send again.
+  var owes: Bool {
+    unacknowledged < map.outputEnd && (told >= map.inputEnd || unacknowledged < map.start(told))
+  }
   /// Whether the FIN has been acknowledged.
   var isFinished: Bool { finish.map { unacknowledged > $0 } ?? false }
   /// Behind the last number that may leave now.
@@ -102,8 +112,9 @@ struct Sender {
   // MARK: What leaves
 
   /// Notes that everything in front of `number` has left.
-  mutating func sent(upTo number: OutSequence) {
+  mutating func sent(upTo number: OutSequence, at now: Instant) {
     guard number > next else { return }
+    roundTrip.sent(upTo: number, at: now)
     octetsOut += UInt64(number - next)
     next = number
   }
@@ -134,16 +145,24 @@ struct Sender {
 
   /// Takes an acknowledgement and the window of `window` octets that comes with it (RFC 9293 section 3.10.7.4).
   ///
+  /// - Parameter isBare: whether the segment carries nothing else, so that a repetition tells of a gap.
   /// - Returns: whether either told something new.
-  mutating func acknowledge(_ number: OutSequence, window: Int, in pool: SlabPool) -> Bool {
+  mutating func acknowledge(
+    _ number: OutSequence, window: Int, isBare: Bool, at now: Instant, in pool: SlabPool
+  ) -> Bool {
     guard number <= next, number >= unacknowledged else { return false }
     var isNews = false
     if number + window > windowEdge {
       windowEdge = number + window
       isNews = true
     }
-    guard number > unacknowledged else { return isNews }
+    guard number > unacknowledged else {
+      if isBare, !isNews, inFlight > 0 { duplicates += 1 }
+      return isNews
+    }
+    duplicates = 0
     unacknowledged = number
+    roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
     while let first = queue.first {
       let passed = number - first.sequence
@@ -172,9 +191,11 @@ struct Sender {
   /// The window is what the source may send after mapping: up to the number that stands for the right edge, and never
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
-    let acknowledgement = map.acknowledgement(number)
+    let mapped = map.acknowledgement(number)
     offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
-    if number <= next { told = .later(told, acknowledgement) }
+    if number <= next { told = .later(told, mapped) }
+    // What has been acknowledged early is not taken back.
+    let acknowledgement = InSequence.later(mapped, told)
     return (acknowledgement, max(0, offeredEdge - acknowledgement))
   }
 
@@ -182,6 +203,9 @@ struct Sender {
   mutating func current() -> (acknowledgement: InSequence, window: Int) {
     translate(unacknowledged, window: windowEdge - unacknowledged)
   }
+
+  /// Takes over the delivery of everything in front of `number`: the source is told that it has arrived.
+  mutating func own(upTo number: InSequence) { told = .later(told, number) }
 
   /// Whether more can be acknowledged to the source than it has been told.
   var hasNewsForSource: Bool { map.acknowledgement(unacknowledged) > told }

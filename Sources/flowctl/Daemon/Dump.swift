@@ -3,7 +3,8 @@ import Control
 
 /// `flowctl dump`
 struct DumpCommand: RequestCommand {
-  static let configuration = CommandConfiguration(commandName: "dump", abstract: "Prints the commands that make the present state, as 'apply' takes them.")
+  static let configuration = CommandConfiguration(
+    commandName: "dump", abstract: "Prints the commands that make the present state, as 'apply' takes them.")
 
   @OptionGroup var options: GlobalOptions
 

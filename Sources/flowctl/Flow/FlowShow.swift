@@ -11,7 +11,13 @@ struct FlowShowCommand: GrammarCommand {
 
   func text(_ reply: FlowShow.Reply) -> String {
     let flow = reply.flow
-    let head = "flow \(flow.name)\n  match     \(flow.match)\n  priority  \(flow.priority)\n  on-fail   \(flow.onFail)\n"
+    let head = """
+      flow \(flow.name)
+        match     \(flow.match)
+        priority  \(flow.priority)
+        on-fail   \(flow.onFail)
+
+      """
     return flow.modules.isEmpty ? head : head + "\n" + ModuleListCommand.table(flow.modules)
   }
 }

@@ -41,8 +41,11 @@ final class FakeDataPlane: DataPlane, Sendable {
 
   /// Shows figures for `flow` and its first module, a connection of the flow, and one of none.
   func show(_ flow: Flow) {
-    func direction(_ flow: UInt32? = nil, in received: UInt64 = 0, held: Int = 0, shift: Int = 0) -> ConnectionInfo.Direction {
-      .init(flow: flow, octetsIn: received, octetsOut: received, held: held, unacknowledged: 0, shift: shift)
+    func direction(
+      _ flow: UInt32? = nil, in received: UInt64 = 0, held: Int = 0, shift: Int = 0
+    ) -> ConnectionInfo.Direction {
+      .init(
+        flow: flow, octetsIn: received, octetsOut: received, held: held, unacknowledged: 0, shift: shift)
     }
     var common = ModuleCounters()
     (common.octetsIn, common.octetsOut, common.edits) = (10, 8, 2)

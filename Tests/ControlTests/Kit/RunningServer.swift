@@ -21,11 +21,18 @@ final class RunningServer: Sendable {
   }
 
   /// Whether the server has come to its end within a few seconds.
-  func hasEnded() -> Bool { ended.wait(timeout: .now() + 5) == .success }
+  func hasEnded() -> Bool {
+    defer { ended.signal() }
+    return ended.wait(timeout: .now() + 5) == .success
+  }
 
   func stop() { server.stop() }
 
-  deinit { server.stop() }
+  deinit {
+    server.stop()
+    // The socket's file goes with the server, and must be gone before the process is.
+    _ = hasEnded()
+  }
 
   func client() throws(ControlError) -> Client { try Client(path: path, timeout: .seconds(10)) }
 

@@ -1,0 +1,73 @@
+/// Delivery that is ours: of octets that were acknowledged to the source before the destination had them, and of octets that
+/// no source sends again.
+///
+/// The source's own retransmissions carry everything else, see ``Connection/resend(from:upTo:_:_:_:)``.
+extension Connection {
+  /// Acknowledges to the source what modules hold, once the destination has all that is in front of it. A source whose
+  /// window, or whose loss recovery, waits for that acknowledgement would otherwise never send what the module waits for.
+  mutating func acknowledgeHeld(_ direction: Direction, _ environment: inout Environment) {
+    guard self[direction].pipeline.held > 0, self[direction].sender.isIdle,
+      self[direction].receiver.next > self[direction].sender.told
+    else { return }
+    self[direction].sender.own(upTo: self[direction].receiver.next)
+    // Without us nobody delivers them: the connection must not go on past us.
+    isEdited = true
+    acknowledgeToSource(direction, &environment)
+  }
+
+  /// When what is held is acknowledged.
+  func holdAcknowledgement(_ direction: Direction) -> Instant? {
+    let half = self[direction]
+    guard let since = half.pipeline.heldSince, half.sender.isIdle, half.receiver.next > half.sender.told else {
+      return nil
+    }
+    return since + Self.holdGrace
+  }
+
+  /// How long octets are held before they are acknowledged: well within the shortest retransmission timeout.
+  private static var holdGrace: Nanoseconds { .milliseconds(100) }
+
+  /// Starts, restarts or stops the retransmission timer, as there is something that we owe.
+  mutating func armRetransmission(_ direction: Direction, _ environment: borrowing Environment) {
+    guard self[direction].sender.owes else {
+      self[direction].retransmission = nil
+      return
+    }
+    let state = (edge: self[direction].sender.unacknowledged, backoff: self[direction].sender.roundTrip.backoff)
+    if let armed = self[direction].retransmission, armed.edge == state.edge, armed.backoff == state.backoff { return }
+    self[direction].retransmission = Half.Retransmission(
+      deadline: environment.now + self[direction].sender.roundTrip.timeout, edge: state.edge, backoff: state.backoff)
+  }
+
+  /// Sends again what is owed and not acknowledged in time; gives the connection up where the destination stays silent.
+  mutating func retransmissionExpired(_ direction: Direction, _ environment: inout Environment) {
+    guard let due = self[direction].retransmission?.deadline, due <= environment.now else { return }
+    self[direction].sender.roundTrip.expired()
+    guard self[direction].sender.roundTrip.backoff <= RoundTrip.patience else {
+      abort(&environment)
+      return
+    }
+    resendOwed(direction, &environment)
+    armRetransmission(direction, environment)
+  }
+
+  /// Sends the first segment again that is not acknowledged, or an octet beyond a closed window (RFC 9293 section 3.8.6.1).
+  mutating func resendOwed(_ direction: Direction, _ environment: inout Environment) {
+    let sender = self[direction].sender
+    environment.counters.retransmitted += 1
+    self[direction].sender.roundTrip.sentAgain()
+    let from = sender.unacknowledged
+    let upTo =
+      sender.inFlight > 0
+      ? OutSequence.earlier(from + sender.maximumSegment, sender.next) : OutSequence.earlier(from + 1, sender.map.outputEnd)
+    _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
+  }
+
+  /// Ends the connection at both ends: what was acknowledged to one cannot be delivered to the other.
+  private mutating func abort(_ environment: inout Environment) {
+    for direction in Direction.allCases { injectReset(direction, &environment) }
+    environment.counters.aborted += 1
+    enter(.closed, at: environment.now)
+    for direction in Direction.allCases { self[direction].retransmission = nil }
+  }
+}
