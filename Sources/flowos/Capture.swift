@@ -33,7 +33,7 @@ struct Frame {
     unsafe self.handle = handle
     self.path = path
     linkType = unsafe pcap_datalink(handle)
-    guard [DLT_EN10MB, DLT_RAW, DLT_LINUX_SLL, DLT_NULL].contains(linkType) || linkType == 101 else {
+    guard [DLT_EN10MB, DLT_RAW, DLT_IPV4, DLT_IPV6, DLT_LINUX_SLL, DLT_NULL].contains(linkType) else {
       throw ControlError(
         .usage, "its link type \(linkType) is not understood", at: path,
         mend: "Ethernet, raw IP, Linux cooked and loopback captures are")
