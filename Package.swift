@@ -69,7 +69,14 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "EngineTests", dependencies: ["Engine"], swiftSettings: strict),
+    .testTarget(
+      name: "EngineTests",
+      dependencies: [
+        "Engine",
+        .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "HeapModule", package: "swift-collections"),
+      ],
+      swiftSettings: strict),
     .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules"], swiftSettings: strict),
     .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
   ]

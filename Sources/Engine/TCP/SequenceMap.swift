@@ -83,6 +83,9 @@ struct SequenceMap {
       end > acknowledged
     {
       runs[last].count -= 1
+    } else if InSequence.earlier(acknowledged, inputEnd) > end, runs[last].output + Int(runs[last].count) == outputEnd {
+      // What was removed in front of it is acknowledged already, and stays so: the gap begins behind that.
+      runs.append(Run(input: InSequence.earlier(acknowledged, inputEnd), output: outputEnd, count: 0))
     }
     outputEnd += count
     jumps += 1

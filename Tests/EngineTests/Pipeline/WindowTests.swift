@@ -1,0 +1,109 @@
+import DequeModule
+import Testing
+
+@testable import Engine
+
+@Suite struct WindowTests {
+  /// A window on `bytes` cut into segments at random.
+  private static func window(_ bytes: [UInt8], _ pool: SlabPool, _ random: inout Randomness) -> Window {
+    var queue = SegmentQueue()
+    var at = 0
+    while at < bytes.count {
+      let count = min(Int.random(in: 1...9, using: &random), bytes.count - at)
+      let place = unsafe bytes[at..<at + count].withUnsafeBytes { unsafe pool.copy($0)! }
+      queue.append(.kept(place.slab, place.start, place.end, source: InSequence(UInt32(at))))
+      at += count
+    }
+    return unsafe Window(
+      queue, pool: pool, own: UnsafeMutableBufferPointer(start: nil, count: 0), mustRelease: false, isFinal: false)
+  }
+
+  @Test func editsLikeAnArray() {
+    for seed in 0..<300 as Range<UInt64> {
+      var random = Randomness(seed: seed)
+      let pool = SlabPool(limit: 1 << 24)
+      defer { pool.destroy() }
+      var model = (0..<120).map { _ in UInt8.random(in: 0...255, using: &random) }
+      let original = model.count
+      var window = Self.window(model, pool, &random)
+      for _ in 0..<40 {
+        let lower = Int.random(in: 0...model.count, using: &random)
+        let upper = min(model.count, lower + Int.random(in: 0...6, using: &random))
+        let bytes = (0..<Int.random(in: 0...5, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+        switch Int.random(in: 0..<3, using: &random) {
+        case 0:
+          window.remove(lower..<upper)
+          model.removeSubrange(lower..<upper)
+        case 1:
+          window.insert(bytes, at: lower)
+          model.insert(contentsOf: bytes, at: lower)
+        default:
+          window.replace(lower..<upper, with: bytes)
+          model.replaceSubrange(lower..<upper, with: bytes)
+        }
+        #expect(window.count == model.count)
+        #expect(window.copy(0..<window.count) == model, "seed \(seed)")
+        if let index = model.indices.randomElement(using: &random) { #expect(window[index] == model[index]) }
+      }
+      // Whatever was done to it, the segments still cover the source's numbers without a hole.
+      var queue = window.takeQueue()
+      var next: UInt32 = 0
+      for segment in queue.segments where segment.sourceCount > 0 {
+        #expect(segment.source.raw == next)
+        next += segment.sourceCount
+      }
+      #expect(next == UInt32(original))
+      queue.removeAll(in: pool)
+      #expect(pool.inUse <= 2_048, "slabs leak, seed \(seed)")
+    }
+  }
+
+  @Test func searchesAcrossSegments() {
+    let alphabet: [UInt8] = Array("abAB".utf8)
+    for seed in 0..<500 as Range<UInt64> {
+      var random = Randomness(seed: seed)
+      let pool = SlabPool(limit: 1 << 24)
+      defer { pool.destroy() }
+      let bytes = (0..<Int.random(in: 1...60, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
+      let wanted = (0..<Int.random(in: 1...5, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
+      let ignoringCase = random.once(in: 2)
+      let pattern = Pattern(wanted, ignoringCase: ignoringCase)
+      var window = Self.window(bytes, pool, &random)
+      let from = Int.random(in: 0...bytes.count, using: &random)
+      func fold(_ list: [UInt8]) -> [UInt8] { ignoringCase ? list.map { $0 | 0x20 } : list }
+      let (hay, needle) = (fold(bytes), fold(wanted))
+      var expected = Window.Finding.none
+      for start in from..<max(from, bytes.count) {
+        let rest = Array(hay[start...])
+        if rest.starts(with: needle) {
+          expected = .match(at: start)
+          break
+        }
+        if needle.starts(with: rest) {
+          expected = .partial(at: start)
+          break
+        }
+      }
+      #expect(window.search(pattern, from: from) == expected, "seed \(seed)")
+      var queue = window.takeQueue()
+      queue.removeAll(in: pool)
+    }
+  }
+
+  @Test func lendsAPartOfItself() {
+    var random = Randomness(seed: 4)
+    let pool = SlabPool(limit: 1 << 24)
+    defer { pool.destroy() }
+    var window = Self.window(Array("headBODYtail".utf8), pool, &random)
+    let part = window.narrowed(to: 4..<8, mustRelease: true) { part in
+      #expect(part.mustRelease && part.count == 4 && part.copy(0..<4) == Array("BODY".utf8))
+      part.remove(1..<3)
+      part.release(upTo: 1)
+    }
+    #expect(part.released == 1 && part.count == 2)
+    #expect(window.releaseMark == 0 && !window.mustRelease)
+    #expect(window.copy(0..<window.count) == Array("headBYtail".utf8))
+    var queue = window.takeQueue()
+    queue.removeAll(in: pool)
+  }
+}
