@@ -2,8 +2,8 @@ import Engine
 
 /// Clips advertisements out of the HTML pages of HTTP/1.1 responses.
 ///
-/// Attached to the direction of the responses. ``HTTPBody`` finds the pages and keeps the framing right, ``ScriptClipper``
-/// does the clipping.
+/// Attached to the direction of the responses. ``HTTPBody`` finds the pages and keeps the framing right,
+/// ``ScriptClipper`` does the clipping.
 public struct AdBlock: ProcessingModule {
   public static let description = ModuleDescription(
     kind: "adblock", access: .edit, peer: true,
@@ -20,9 +20,11 @@ public struct AdBlock: ProcessingModule {
 
   public init(_ arguments: Arguments) throws(ArgumentError) {
     let path = arguments.text("list")
-    let ads = path.isEmpty ? ScriptClipper.google.map { Array($0.utf8) } : try PatternList.read(path)
-    http = HTTPBody(ScriptClipper(ads.map { Pattern($0, ignoringCase: true) }))
+    self.init(path.isEmpty ? ScriptClipper.google : try PatternList.read(path))
   }
+
+  /// - Parameter ads: what the tags of ads contain.
+  init(_ ads: [Pattern]) { http = HTTPBody(ScriptClipper(ads)) }
 
   public mutating func process(_ window: inout Window) { http.process(&window) }
   public mutating func processPeer(_ window: inout Window) { http.processPeer(&window) }

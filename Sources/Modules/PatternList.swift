@@ -11,12 +11,12 @@ enum PatternList {
   /// Octets of one pattern.
   static let longest = 256
 
-  /// The patterns of the file at `path`.
+  /// The patterns of the file at `path`; they ignore case.
   ///
   /// - Throws: an error that names the file, and the line where it is at fault.
-  static func read(_ path: String) throws(ArgumentError) -> [[UInt8]] {
+  static func read(_ path: String) throws(ArgumentError) -> [Pattern] {
     func refusal(_ reason: String) -> ArgumentError { ArgumentError("list '\(path)' \(reason)") }
-    var patterns: [[UInt8]] = []
+    var patterns: [Pattern] = []
     let lines = try contents(path, refusal).split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     for (index, line) in lines.enumerated() {
       let pattern = trimmed(line)
@@ -27,7 +27,7 @@ enum PatternList {
       guard !pattern.contains(UInt8(ascii: ">")) else {
         throw refusal("line \(index + 1): a pattern with '>' never matches, for a tag ends there")
       }
-      patterns.append(pattern)
+      patterns.append(Pattern(pattern, ignoringCase: true))
     }
     guard !patterns.isEmpty else { throw refusal("has no pattern in it; put one on a line, as in: doubleclick") }
     guard patterns.count <= most else { throw refusal("has \(patterns.count) patterns, more than \(most)") }
@@ -55,7 +55,9 @@ enum PatternList {
     var bytes = [UInt8](repeating: 0, count: largest + 1)
     var count = 0
     while count < bytes.count {
-      let got = unsafe bytes.withUnsafeMutableBytes { unsafe Glibc.read(file, $0.baseAddress! + count, $0.count - count) }
+      let got = unsafe bytes.withUnsafeMutableBytes { buffer in
+        unsafe Glibc.read(file, buffer.baseAddress! + count, buffer.count - count)
+      }
       guard got >= 0 else { throw failure() }
       guard got > 0 else { break }
       count += got

@@ -2,8 +2,8 @@ import Engine
 
 /// Replaces a byte string by another one, wherever it occurs in the stream.
 ///
-/// What comes out is what Python's `bytes.replace` makes of the whole stream: matches are looked for from left to right,
-/// they do not overlap, and what was put in is not searched again. How the stream is cut into packets makes no
+/// What comes out is what Python's `bytes.replace` makes of the whole stream: matches are looked for from left to
+/// right, they do not overlap, and what was put in is not searched again. How the stream is cut into packets makes no
 /// difference. Octets that may be the beginning of a match are held until the next ones tell.
 public struct Replace: ProcessingModule {
   /// Octets that `from` may have; what is held is always less than that.

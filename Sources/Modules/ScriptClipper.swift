@@ -2,9 +2,9 @@ import Engine
 
 /// Removes `<script …>…</script>` from a page where the opening tag, up to its first `>`, contains one of the patterns.
 ///
-/// On a page as a whole that is `re.sub(rb'<script[^>]*(?:PATTERN|…)[^>]*>.*?</script>', b'', page, flags=re.I|re.S)`, but
-/// done while the page goes by: only a tag without its `>` is held. So it differs where an element does not end: what has
-/// been clipped until the end of the page stays so.
+/// On a page as a whole that is `re.sub(rb'<script[^>]*(?:PATTERN|…)[^>]*>.*?</script>', b'', page, flags=re.I|re.S)`,
+/// but done while the page goes by: only a tag without its `>` is held. So it differs where an element does not end:
+/// what has been clipped until the end of the page stays so.
 struct ScriptClipper: BodyEditor {
   static let counters = ["scripts", "octets_clipped"]
   static let mediaTypes = ["text/html", "application/xhtml+xml"]
@@ -13,7 +13,7 @@ struct ScriptClipper: BodyEditor {
   static let google = [
     "googlesyndication", "doubleclick", "googletagservices", "googleadservices", "adservice.google", "google_ad",
     "adsbygoogle", "pagead",
-  ]
+  ].map { Pattern($0, ignoringCase: true) }
 
   private static let opening = Pattern("<script", ignoringCase: true)
   private static let closing = Pattern("</script>", ignoringCase: true)
@@ -38,6 +38,7 @@ struct ScriptClipper: BodyEditor {
       } else if let end = page.find(">", in: done..<min(done + Self.longestTag, page.count)) {
         isClipping = ads.contains { page.find($0, in: done..<end) != nil }
         if isClipping { page.count(0) } else { done = end }
+        if isClipping { clip(done..<end + 1, &page) }
       } else if page.count - done >= Self.longestTag {
         done += Self.longestTag
       } else { break }

@@ -1,6 +1,6 @@
 import Engine
 
-/// The processing modules that come with FlowOS.
+/// The modules that come with FlowOS.
 public enum Shipped {
   /// In the order in which `flowctl pm types` lists them.
   public static let modules: [any ProcessingModule.Type] = [Counter.self, Replace.self, AdBlock.self]

@@ -1,7 +1,7 @@
 @testable import Engine
 
 /// A module on a bench: one connection with a pipeline of one stage in each direction, fed by hand, without packets.
-@safe struct Bench {
+@safe struct Bench: ~Copyable {
   private let pool = SlabPool(limit: 1 << 28)
   private let tally: ModuleTally
   private var instances: [ModuleInstance]
@@ -29,11 +29,13 @@
     self.init(try kind.init(Arguments(given.map { (key: $0.0, value: $0.1) }, for: kind.description.parameters)))
   }
 
+  deinit { pool.destroy() }
+
   /// Gives `bytes` to the direction that the module is attached to.
   mutating func feed(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.own)
     fed.own &+= UInt32(bytes.count)
-    own.run(&stream, isEnded: isEnded, instances: &instances, pool: pool, now: now)
+    own.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
     output += drain(&stream)
   }
 
@@ -41,7 +43,7 @@
   mutating func feedPeer(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.peer)
     fed.peer &+= UInt32(bytes.count)
-    peer.run(&stream, isEnded: isEnded, instances: &instances, pool: pool, now: now)
+    peer.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
     peerOutput += drain(&stream)
   }
 
@@ -123,8 +125,12 @@ struct SplitMix: RandomNumberGenerator {
 extension Array<UInt8> {
   /// Offset of the first `needle` at or behind `start`, looked for in the plainest way.
   func offset(of needle: [UInt8], from start: Int = 0) -> Int? {
-    guard count >= needle.count + start else { return nil }
-    return (start...count - needle.count).first { self[$0..<$0 + needle.count].elementsEqual(needle) }
+    var at = start
+    while let first = self[at...].firstIndex(of: needle[0]), first + needle.count <= count {
+      if self[first..<first + needle.count] == needle[...] { return first }
+      at = first + 1
+    }
+    return nil
   }
 
   var text: String { String(decoding: self, as: UTF8.self) }

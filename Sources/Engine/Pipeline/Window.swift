@@ -179,8 +179,8 @@ import DequeModule
     var offset = offset
     while agreed < pattern.count, position + agreed < end {
       let piece = queue.segments[index]
+      // Where octets were removed there is no slab to look into.
       guard piece.count > 0 else {
-        // What stands for removed octets has no slab.
         index += 1
         continue
       }

@@ -10,8 +10,8 @@ public protocol BodyEditor: Sendable {
   /// The media types of the bodies it wants, in lower case, as in `text/html`.
   static var mediaTypes: [String] { get }
 
-  /// Works on the body, without any framing, as `ProcessingModule.process(_:)` does on a stream. `mustRelease` is set at
-  /// the end of the body too, and what is not released then goes unedited.
+  /// Works on the body, without any framing, as `ProcessingModule.process(_:)` does on a stream. `mustRelease` is set
+  /// at the end of the body too, and what is not released then goes unedited.
   mutating func edit(_ body: inout Window)
 
   /// Takes over the parameters of `prototype` within a body.

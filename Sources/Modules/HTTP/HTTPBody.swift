@@ -2,10 +2,10 @@ import Engine
 
 /// Puts a ``BodyEditor`` to work on the bodies of HTTP/1.1 responses.
 ///
-/// For a module that is attached to the direction of the responses, with `peer: true`: it hands both of its windows on to
-/// here. Requests are made to ask for pages without compression; the responses that the editor wants are led to it and
-/// framed anew; everything else passes as it is. What cannot be read in one way only passes as it is too, and with it the
-/// rest of the connection.
+/// For a module that is attached to the direction of the responses, with `peer: true`: it hands both of its windows on
+/// to here. Requests are made to ask for pages without compression; the responses that the editor wants are led to it
+/// and framed anew; everything else passes as it is. What cannot be read in one way only passes as it is too, and with
+/// it the rest of the connection.
 public struct HTTPBody<Editor: BodyEditor>: Sendable {
   /// Names of the counters of a module around this: the editor's, how many responses there were, and how many of them
   /// were not the editor's.

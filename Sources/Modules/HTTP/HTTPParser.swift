@@ -4,9 +4,9 @@ import Engine
 /// Reads the messages of one direction of an HTTP/1 connection with http_parser, one after the other and in whatever
 /// pieces they come. The one place that meets the C library.
 ///
-/// The parser's state is plain memory that lies in this value and is copied with it; the library gets pointers to it for
-/// the duration of a call only. Debian builds the library in its lenient form, so what that lets pass between the chunks
-/// of a body is checked here (RFC 9112 section 7.1): wrong line ends there are how messages are smuggled.
+/// The parser's state is plain memory that lies in this value and is copied with it; the library gets pointers to it
+/// for the duration of a call only. Debian builds the library in its lenient form, so what that lets pass between the
+/// chunks of a body is checked here (RFC 9112 section 7.1): wrong line ends there are how messages are smuggled.
 @safe struct HTTPParser: @unchecked Sendable {
   enum Kind { case request, response }
 
@@ -49,7 +49,7 @@ import Engine
 
   // MARK: What is known at the end of the head
 
-  /// The fields of the head, and later of the trailers, as offsets from `origin`.
+  /// The fields of the head as offsets from `origin`.
   var fields: [Field] { record.fields }
   var version: (major: UInt16, minor: UInt16) { unsafe (parser.http_major, parser.http_minor) }
   var status: Int { unsafe Int(parser.status_code) }
@@ -80,7 +80,7 @@ import Engine
     window.forEachSpan(in: start..<window.count) { span in
       let (begin, known) = (position, record.body.count)
       (stop, position) = execute(span, at: begin)
-      if isChunked, stop != .headEnd, let breach = breach(in: span, at: begin, upTo: position, piecesFrom: known) {
+      if isChunked, !record.isInHead, let breach = breach(in: span, at: begin, upTo: position, piecesFrom: known) {
         (stop, position) = (.malformed, breach)
       }
       return stop == .needsMore
@@ -93,6 +93,7 @@ import Engine
   /// - Parameter skipping: whether there is no body, whatever the fields say.
   /// - Returns: `.messageEnd` where there is none, `.needsMore` where one follows.
   mutating func beginBody(skipping: Bool) -> Stop {
+    record.isInHead = false
     if skipping { unsafe parser.flags |= F_SKIPBODY.rawValue }
     let line: [UInt8] = [UInt8(ascii: "\n")]
     return execute(line.span, at: 0).stop
@@ -160,6 +161,8 @@ private struct Record {
   var shift = 0
   /// The position that the fields count from.
   var origin = 0
+  /// Whether the head has not ended. Fields behind it are trailers, of which nothing is noted.
+  var isInHead = true
   /// Whether the last field has only its name so far.
   private var isNameOpen = false
 
@@ -174,6 +177,7 @@ private struct Record {
   }
 
   mutating func addName(_ place: Range<Int>) {
+    guard isInHead else { return }
     if isNameOpen, let last = fields.indices.last {
       fields[last].name = fields[last].name.lowerBound..<place.upperBound
     } else {
@@ -183,7 +187,7 @@ private struct Record {
   }
 
   mutating func addValue(_ place: Range<Int>) {
-    guard let last = fields.indices.last, !place.isEmpty || !isNameOpen else {
+    guard isInHead, let last = fields.indices.last, !place.isEmpty || !isNameOpen else {
       isNameOpen = false
       return
     }

@@ -1,6 +1,7 @@
 import Engine
 
-/// The direction of the requests: keeps what the responses need to know of them, and asks for pages without compression.
+/// The direction of the requests: keeps what the responses need to know of them, and asks for pages without
+/// compression.
 ///
 /// Its bytes may be joined at any point. Until a window begins with a request nothing is touched; from then on the
 /// requests are followed one by one, for as long as they are well-formed.

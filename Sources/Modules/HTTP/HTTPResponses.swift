@@ -46,8 +46,8 @@ struct HTTPResponses<Editor: BodyEditor> {
     window.release(upTo: done)
   }
 
-  /// Gets as far as the end of a head, a body or a message. Returns up to where the window is done, or nil where that is
-  /// all for now, with what is done released.
+  /// Gets as far as the end of a head, a body or a message. Returns up to where the window is done, or nil where that
+  /// is all for now, with what is done released.
   private mutating func step(_ window: inout Window, from start: Int, _ requests: inout HTTPRequests) -> Int? {
     switch state {
     case .passing:
@@ -96,28 +96,30 @@ struct HTTPResponses<Editor: BodyEditor> {
     _ window: inout Window, _ place: Range<Int>, _ request: HTTPRequests.Outstanding, _ requests: inout HTTPRequests
   ) -> Int? {
     let head = HTTPHead(octets: window.copy(place), fields: parser.fields)
-    let coding = head.value("transfer-encoding")
-    guard head.isPlain, place.count <= HTTPHead.largest, parser.version.major == 1, coding == nil || coding == "chunked",
-      !parser.isChunked || (parser.version.minor >= 1 && !request.isBelow11)
-    else { return nil }
+    guard head.isPlain, place.count <= HTTPHead.largest, parser.version.major == 1 else { return nil }
+    if let coding = head.value("transfer-encoding") {
+      guard coding == "chunked", parser.version.minor >= 1, !request.isBelow11 else { return nil }
+    }
     let status = parser.status
-    if status / 100 != 1 { window.count(Editor.counters.count) }
+    let isInterim = status / 100 == 1
+    if !isInterim { window.count(Editor.counters.count) }
     if status == 101 || request.isConnect && status / 100 == 2 {
       // What follows is not HTTP.
       giveUp(&requests)
       return place.upperBound
     }
-    let isBodiless = request.isHead || status / 100 == 1 || status == 204 || status == 304
     let length = parser.contentLength
-    let endsWithConnection = length == nil && !parser.isChunked
-    let isEdited = !isBodiless && length != 0 && status != 206 && wants(head) && !(length != nil && request.isBelow11)
+    let isBodiless = request.isHead || isInterim || status == 204 || status == 304 || length == 0
+    // A range of a page cannot be edited like the page; a client of HTTP/1.0 may not know chunks.
+    let isEdited = !isBodiless && status != 206 && !(length != nil && request.isBelow11) && wants(head)
     let count = window.count
-    if isEdited, length != nil { rewrite(&window, head, at: place.lowerBound) }
-    state = isEdited ? .edited(held: 0, isChunked: !endsWithConnection) : .body
     if isEdited {
       editor = prototype
-    } else if status / 100 != 1 {
-      window.count(Editor.counters.count + 1)
+      state = .edited(held: 0, isChunked: length != nil || parser.isChunked)
+      if length != nil { rewrite(&window, head, at: place.lowerBound) }
+    } else {
+      state = .body
+      if !isInterim { window.count(Editor.counters.count + 1) }
     }
     if parser.beginBody(skipping: isBodiless) == .messageEnd { end(&requests) }
     return place.upperBound + window.count - count
@@ -133,15 +135,14 @@ struct HTTPResponses<Editor: BodyEditor> {
   /// Announces chunks instead of a length. HTTP/1.0 knows none: such a response goes on as HTTP/1.1, as every
   /// intermediary sends its own version (RFC 9112 section 2.3), with the end of the connection said in words.
   private mutating func rewrite(_ window: inout Window, _ head: HTTPHead, at start: Int) {
-    let isBelow11 = parser.version.minor < 1
-    let end = isBelow11 && !parser.keepsAlive && head.value("connection") == nil ? "Connection: close\r\n" : ""
-    for field in head.all("content-length") {
-      let line = head.line(of: field)
-      window.replace(
-        start + line.lowerBound..<start + line.upperBound, with: Array(("Transfer-Encoding: chunked\r\n" + end).utf8))
-    }
-    if isBelow11, let version = window.find("HTTP/1.0", in: start..<start + head.octets.count) {
+    var line = "Transfer-Encoding: chunked\r\n"
+    if parser.version.minor < 1, let version = window.find("HTTP/1.0", in: start..<start + head.octets.count) {
       window.replace(version..<version + 8, with: Array("HTTP/1.1".utf8))
+      if !parser.keepsAlive { line += "Connection: close\r\n" }
+    }
+    for field in head.all("content-length") {
+      let place = head.line(of: field)
+      window.replace(start + place.lowerBound..<start + place.upperBound, with: Array(line.utf8))
     }
   }
 
