@@ -14,6 +14,8 @@ struct Pipeline {
   }
 
   var stages: [Stage] = []
+  /// Whether an edit could not be made for want of memory: the stream is not what a module meant it to be.
+  private(set) var hasFailed = false
 
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
@@ -42,9 +44,9 @@ struct Pipeline {
   /// - Parameters:
   ///   - stream: what enters at the first stage; comes back as what the last one released.
   ///   - isEnded: whether nothing comes behind it.
-  ///   - patience: how many times its hold time a module may hold.
+  ///   - patience: how many times its hold time a module may hold; nil where it is not the time to ask.
   mutating func run(
-    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64, instances: inout [ModuleInstance], pool: SlabPool,
+    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64?, instances: inout [ModuleInstance], pool: SlabPool,
     now: Instant
   ) {
     for index in stages.indices {
@@ -58,8 +60,8 @@ struct Pipeline {
     }
   }
 
-  private func isExpired(_ index: Int, _ patience: Int64, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
-    guard let since = stages[index].heldSince else { return false }
+  private func isExpired(_ index: Int, _ patience: Int64?, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
+    guard let patience, let since = stages[index].heldSince else { return false }
     return now >= since + instances[stages[index].instance].module.holdTime * patience
   }
 
@@ -113,6 +115,7 @@ struct Pipeline {
     tally.common.octetsInserted += window.inserted
     // What came in is what went out and what is still held, without the edits.
     tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
+    if window.isExhausted { hasFailed = true }
     queue = window.takeQueue()
     queue.move(first: released, to: &stream, in: pool)
     stages[index].input = queue

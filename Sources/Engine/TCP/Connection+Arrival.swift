@@ -280,7 +280,7 @@ extension Connection {
     {
       return verdict
     }
-    if arrival.sequenceEnd <= self[direction].sender.told {
+    if arrival.sequenceEnd <= self[direction].sender.told || self[direction].sender.canTellSource {
       acknowledgeToSource(direction, &environment)
     } else {
       // Its octets are with the modules, or wait for window: they leave when their time comes. A source that sends again

@@ -63,8 +63,9 @@ extension Connection {
     _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
   }
 
-  /// Ends the connection at both ends: what was acknowledged to one cannot be delivered to the other.
-  private mutating func abort(_ environment: inout Environment) {
+  /// Ends the connection at both ends: what one has sent cannot be delivered to the other as it should be.
+  mutating func abort(_ environment: inout Environment) {
+    guard phase != .closed else { return }
     for direction in Direction.allCases { injectReset(direction, &environment) }
     environment.counters.aborted += 1
     enter(.closed, at: environment.now)

@@ -38,7 +38,7 @@ extension Connection {
       }
       if let due = holdDeadline(direction), due <= environment.now {
         var stream = SegmentQueue()
-        runPipeline(direction, &stream, &environment)
+        runPipeline(direction, &stream, patience: holdPatience(direction), &environment)
         flush(direction, &environment)
       }
       retransmissionExpired(direction, &environment)

@@ -192,7 +192,7 @@ struct Sender {
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     let mapped = map.acknowledgement(number)
-    offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
+    offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
     if number <= next { told = .later(told, mapped) }
     // What has been acknowledged early is not taken back.
     let acknowledgement = InSequence.later(mapped, told)
@@ -207,8 +207,12 @@ struct Sender {
   /// Takes over the delivery of everything in front of `number`: the source is told that it has arrived.
   mutating func own(upTo number: InSequence) { told = .later(told, number) }
 
+  /// Whether more can be acknowledged to the source than it has been told, and no acknowledgement of the destination's is
+  /// to be expected that would say so.
+  var hasNewsForSource: Bool { inFlight == 0 && canTellSource }
+
   /// Whether more can be acknowledged to the source than it has been told.
-  var hasNewsForSource: Bool { map.acknowledgement(unacknowledged) > told }
+  var canTellSource: Bool { map.acknowledgement(unacknowledged) > told }
 
   /// The SACK blocks for the source that those of the destination stand for; what collapses is dropped.
   func translate(_ blocks: SACKBlocks) -> SACKBlocks {
