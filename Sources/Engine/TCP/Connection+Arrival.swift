@@ -16,7 +16,7 @@ extension Connection {
 
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
   mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict {
-    self[direction].learn(arrival)
+    if isAcceptable(arrival, direction) { self[direction].learn(arrival) }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
@@ -46,6 +46,13 @@ extension Connection {
     return verdict
   }
 
+  /// Whether a segment may be of the source: within the window that it was offered, and not of what it knows to have arrived
+  /// (RFC 9293 section 3.10.7.4). Of others nothing is learned, least of all a clock.
+  private func isAcceptable(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    let sender = self[direction].sender
+    return arrival.sequence <= sender.offeredEdge && arrival.sequenceEnd + 1 >= sender.told
+  }
+
   // MARK: Acknowledgements
 
   /// Takes the acknowledgement, window and SACK blocks of a segment, and translates them.
@@ -66,7 +73,8 @@ extension Connection {
     result.isStale = !result.isNews && self[peer].sender.owes
     result.isNews = result.isNews || result.sack.count > 0
     let told = self[peer].sender.translate(number, window: window)
-    guard !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else { return result }
+    // Where nothing has moved, only what has been acknowledged early is to be kept up.
+    guard !self[peer].sender.map.isIdentity || OutSequence(told.acknowledgement.raw) > number else { return result }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
     result.sack = self[peer].sender.translate(tcp.options.sack)

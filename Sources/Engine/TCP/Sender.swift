@@ -194,8 +194,8 @@ struct Sender {
     let mapped = map.acknowledgement(number)
     offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
     if number <= next { told = .later(told, mapped) }
-    // What has been acknowledged early is not taken back.
-    let acknowledgement = InSequence.later(mapped, told)
+    // What has been acknowledged early is not taken back, and what has not left cannot be acknowledged.
+    let acknowledgement = number <= next ? InSequence.later(mapped, told) : told
     return (acknowledgement, max(0, offeredEdge - acknowledgement))
   }
 
