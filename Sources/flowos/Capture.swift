@@ -28,7 +28,8 @@ struct Frame {
     let opened = unsafe pcap_open_offline_with_tstamp_precision(path, UInt32(PCAP_TSTAMP_PRECISION_NANO), &reason)
     guard let handle = unsafe opened else {
       throw ControlError(
-        .usage, "cannot read the capture: \(CaptureReader.text(reason))", at: path, mend: "pcap and pcapng are understood")
+        .usage, "cannot read the capture: \(CaptureReader.text(reason))", at: path,
+        mend: "pcap and pcapng are understood")
     }
     unsafe self.handle = handle
     self.path = path
