@@ -41,7 +41,9 @@ struct ScriptClipper: BodyEditor {
         if isClipping { clip(done..<end + 1, &page) }
       } else if page.count - done >= Self.longestTag {
         done += Self.longestTag
-      } else { break }
+      } else {
+        break
+      }
     }
     // Half an end tag that has to go now ends the clip: the rest of it does no harm, clipping on to the next one would.
     if page.mustRelease && done < page.count { isClipping = false }

@@ -122,7 +122,7 @@ struct SplitMix: RandomNumberGenerator {
   }
 }
 
-extension Array<UInt8> {
+extension [UInt8] {
   /// Offset of the first `needle` at or behind `start`, looked for in the plainest way.
   func offset(of needle: [UInt8], from start: Int = 0) -> Int? {
     var at = start

@@ -21,10 +21,12 @@ struct Pipeline {
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
 
   /// Since when bytes have been held, in the stage that has held longest.
-  var heldSince: Instant? { stages.reduce(nil) { earliest, stage in
-    guard let since = stage.heldSince else { return earliest }
-    return earliest.map { min($0, since) } ?? since
-  } }
+  var heldSince: Instant? {
+    stages.reduce(nil) { earliest, stage in
+      guard let since = stage.heldSince else { return earliest }
+      return earliest.map { min($0, since) } ?? since
+    }
+  }
 
   /// The next time at which bytes will have been held for too long.
   ///

@@ -15,7 +15,8 @@ extension Connection {
   }
 
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
-  mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict {
+  mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict
+  {
     if isAcceptable(arrival, direction) { self[direction].learn(arrival) }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
@@ -62,7 +63,8 @@ extension Connection {
     let peer = direction.opposite
     let tcp = arrival.tcp
     var result = Acknowledgement(
-      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false, isStale: false)
+      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false,
+      isStale: false)
     guard tcp.flags.contains(.ack) else { return result }
     let number = OutSequence(tcp.acknowledgement)
     let scale = self[peer].sender.windowScale

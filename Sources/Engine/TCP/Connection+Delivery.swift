@@ -59,7 +59,8 @@ extension Connection {
     let from = sender.unacknowledged
     let upTo =
       sender.inFlight > 0
-      ? OutSequence.earlier(from + sender.maximumSegment, sender.next) : OutSequence.earlier(from + 1, sender.map.outputEnd)
+      ? OutSequence.earlier(from + sender.maximumSegment, sender.next)
+      : OutSequence.earlier(from + 1, sender.map.outputEnd)
     _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
   }
 

@@ -41,7 +41,8 @@ struct Conversation: ~Copyable {
     let syn = TCPPacket(from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, options: options)
     #expect(box.receive(syn, at: now).kind == .accepted)
     let answer = TCPPacket(
-      from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart, flags: [.syn, .ack],
+      from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart,
+      flags: [.syn, .ack],
       options: options)
     #expect(box.receive(answer, at: now).kind == .accepted)
     #expect(fromClient(0, acknowledging: 0).kind == .accepted)

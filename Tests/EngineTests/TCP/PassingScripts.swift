@@ -16,7 +16,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("data in the SYN", [] as [UInt8], "x"), ("multipath", [30, 4, 0, 1], ""), ("signature", [19, 18] + [UInt8](repeating: 0, count: 16), ""),
+    ("data in the SYN", [] as [UInt8], "x"), ("multipath", [30, 4, 0, 1], ""),
+    ("signature", [19, 18] + [UInt8](repeating: 0, count: 16), ""),
     ("fast open", [34, 2], ""),
   ]) func someHandshakesForbidEditing(name: String, options: [UInt8], payload: String) throws {
     var talk = try Conversation([Self.editor])
