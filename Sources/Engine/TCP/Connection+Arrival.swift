@@ -114,7 +114,9 @@ extension Connection {
   /// is in front of it: its source then learns what is missing as if the destination itself had told it.
   private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
     let receiver = self[direction].receiver
-    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw else { return false }
+    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw,
+      !isTransparent(direction)
+    else { return false }
     acknowledgement.sack = earlyBlocks(direction)
     return true
   }

@@ -107,6 +107,13 @@ import Testing
     #expect(tally?.own == [6] && tally?.common.octetsOut == 6)
   }
 
+  @Test func underReadersTheDestinationReportsForItself() throws {
+    var talk = try Conversation.established([Reader()])
+    #expect(talk.fromServer(3, "def").kind == .accepted)
+    let options = Conversation.sack([(3, 6)], from: Conversation.serverStart)
+    #expect(talk.fromClient(0, acknowledging: 0, options: options).kind == .accepted)
+  }
+
   @Test func whatWaitedStaysAsItCameWhenTheGapIsFilled() throws {
     var talk = try Conversation.established([Reader()])
     #expect(talk.fromServer(3, "def").kind == .accepted)
