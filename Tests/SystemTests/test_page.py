@@ -90,6 +90,18 @@ class Page(DaemonTest):
         self.assert_same(got[-1].content, originals[-1])
         self.assertEqual(len({request[2] for request in self.web.requests()}), 1)
 
+    def test_the_big_page_ten_times_over_one_connection_with_loss(self):
+        page, wanted, ads = big()
+        self.web.put("big.html", page)
+        for ipv6, where in ((False, "before"), (True, "after")):
+            with self.subTest(ipv6=ipv6, loss=where), self.net.losing(0.01, "both", where=where):
+                before = self.flowos.module("web", self.adblock)["own"]["scripts"]
+                got = self.download(*["big.html", "unsized/big.html"] * 5, ipv6=ipv6)
+                self.assertEqual([one.connects for one in got], [1] + [0] * 9)
+                for one in got:
+                    self.assert_same(one.content, wanted)
+                self.assertEqual(self.flowos.module("web", self.adblock)["own"]["scripts"] - before, 10 * ads)
+
     def test_a_page_without_ads_is_not_touched(self):
         page = b"<html>" + b"<p>text</p>\n" * 100_000 + b"</html>"
         self.web.put("page.html", page)
