@@ -57,9 +57,11 @@ struct SlabID: Hashable, Sendable {
   }
 
   /// Gives all memory back. No segment may be alive.
+  // The formatter takes the blank behind `for unsafe` away.
+  // swift-format-ignore
   func destroy() {
-    for unsafeslab in unsafe state.pointee.slabs where unsafe slab.sizeClass == 3 { unsafe slab.base.deallocate() }
-    for unsafechunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+    for unsafe slab in unsafe state.pointee.slabs where unsafe slab.sizeClass == 3 { unsafe slab.base.deallocate() }
+    for unsafe chunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }

@@ -62,12 +62,16 @@ import Testing
       talk.now = talk.now + .milliseconds(3)
       var out = talk.box.advance(to: talk.now)
       // Mostly near to what is acknowledged; sometimes anywhere.
-      let from = random.once(in: 6) ? Int.random(in: 0...data.count, using: &random)
+      let from =
+        random.once(in: 6)
+        ? Int.random(in: 0...data.count, using: &random)
         : min(data.count, max(0, told + Int.random(in: -40...200, using: &random)))
       let upTo = min(data.count, from + Int.random(in: 0...(random.once(in: 3) ? 8 : 900), using: &random))
       var payload = Array(data[from..<upTo])
       // What is sent a second time may say something else; only the first copy counts.
-      for index in payload.indices where isEvil && isSent[from + index] && random.once(in: 20) { payload[index] ^= 0x55 }
+      for index in payload.indices where isEvil && isSent[from + index] && random.once(in: 20) {
+        payload[index] ^= 0x55
+      }
       for index in from..<upTo { isSent[index] = true }
       let outcome = talk.box.receive(
         TCPPacket(
