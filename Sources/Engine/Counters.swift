@@ -41,8 +41,7 @@ public struct EngineCounters: CounterSet {
   public var retransmitted: UInt64 = 0
   /// Acknowledgements made here, for deleted bytes or segments out of order.
   public var acknowledged: UInt64 = 0
-  /// Connections reset because the destination took no more of what had been acknowledged to the source, or because memory
-  /// was exhausted in the middle of an edit.
+  /// Connections reset because the destination took no more of what had been acknowledged to the source.
   public var aborted: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
   public var connectionsClosed: UInt64 = 0

@@ -212,11 +212,14 @@ public struct Engine: ~Copyable {
     switch direction {
     case .toServer where flags.contains(.syn) && !flags.contains(.ack):
       connections[slot].synArrived(arrival, at: environment.now)
-    case .toClient where flags.contains(.syn) && flags.contains(.ack):
-      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+    case .toClient where !connections[slot].isAnswer(arrival): break
     case .toClient where flags.contains(.rst):
       connections[slot].enter(.closed, at: environment.now)
-    default:
+    case .toClient where flags.contains(.syn):
+      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+    case .toClient: break
+    case .toServer where arrival.sequence != connections[slot][.toServer].receiver.next: break
+    case .toServer:
       // One direction goes another way, both ends open at once, or worse.
       connections[slot].enter(.midstream, at: environment.now)
     }
@@ -256,11 +259,14 @@ public struct Engine: ~Copyable {
   /// When ``advance(to:)`` has something to do next.
   public var nextDeadline: Instant? { timers.next }
 
+  /// Entries in the timer queue, those included that a sooner one has replaced.
+  var timerCount: Int { timers.count }
+
   /// Does what is due by `now`: bytes held for too long are released, connections that have ended are forgotten.
   public mutating func advance(to now: Instant) {
     environment.now = now
-    while let place = timers.pop(by: now) {
-      guard connections.isCurrent(place) else { continue }
+    while let (place, deadline) = timers.pop(by: now) {
+      guard connections.isCurrent(place), connections[place.slot].scheduled == deadline else { continue }
       connections[place.slot].scheduled = nil
       if connections[place.slot].isExpired(environment.settings, at: now) {
         close(place.slot)

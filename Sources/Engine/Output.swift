@@ -56,7 +56,8 @@
 
   /// Ends the packet that was begun.
   mutating func end(in pool: SlabPool) -> OutgoingPacket {
-    if unsafe pieces.count - firstPiece > Self.pieceLimit, let slab = pool.allocate(atLeast: length) {
+    if unsafe pieces.count - firstPiece > Self.pieceLimit {
+      let slab = pool.allocateReserved(atLeast: length)
       let target = unsafe pool.writable(slab)
       var offset = 0
       for index in unsafe firstPiece..<pieces.count {

@@ -8,7 +8,7 @@
   /// Sees to it that there are `count` of them.
   mutating func reserve(_ count: Int, in pool: SlabPool) {
     while slabs.count < count {
-      let slab = pool.allocateReserved()
+      let slab = pool.allocateReserved(atLeast: SlabPool.largest)
       slabs.append(slab)
       unsafe places.append(pool.writable(slab))
     }
@@ -20,7 +20,7 @@
   mutating func renew(_ index: Int, in pool: SlabPool) {
     guard pool.isShared(slabs[index]) else { return }
     pool.release(slabs[index])
-    slabs[index] = pool.allocateReserved()
+    slabs[index] = pool.allocateReserved(atLeast: SlabPool.largest)
     unsafe places[index] = unsafe pool.writable(slabs[index])
   }
 

@@ -14,8 +14,6 @@ struct Pipeline {
   }
 
   var stages: [Stage] = []
-  /// Whether an edit could not be made for want of memory: the stream is not what a module meant it to be.
-  private(set) var hasFailed = false
 
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
@@ -117,7 +115,6 @@ struct Pipeline {
     tally.common.octetsInserted += window.inserted
     // What came in is what went out and what is still held, without the edits.
     tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
-    if window.isExhausted { hasFailed = true }
     queue = window.takeQueue()
     queue.move(first: released, to: &stream, in: pool)
     stages[index].input = queue

@@ -21,9 +21,6 @@ import DequeModule
   public private(set) var mustRelease: Bool
   /// Whether nothing will come behind these bytes.
   public let isFinal: Bool
-  /// Whether edits are refused because memory is exhausted.
-  private(set) var isExhausted = false
-
   private(set) var edits: UInt64 = 0
   private(set) var removed: UInt64 = 0
   private(set) var inserted: UInt64 = 0
@@ -223,12 +220,9 @@ import DequeModule
     // One slab does not hold more than its size; longer insertions take several.
     while done < bytes.count {
       let length = min(bytes.count - done, SlabPool.largest)
-      let place = unsafe bytes.withUnsafeBytes {
-        unsafe pool.copy(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
-      }
-      guard let (slab, start, stop) = place else {
-        isExhausted = true
-        break
+      // Memory that is exhausted lets no more packets in; an edit of what is in is never left half done.
+      let (slab, start, stop) = unsafe bytes.withUnsafeBytes {
+        unsafe pool.copyReserved(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
       }
       queue.insert(.inserted(slab, start, stop), at: index + done / SlabPool.largest)
       done += length

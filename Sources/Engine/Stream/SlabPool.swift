@@ -88,20 +88,19 @@ struct SlabID: Hashable, Sendable {
 
   /// A slab of at least `count` octets with one reference, or nil where the limit is reached.
   func allocate(atLeast count: Int) -> SlabID? {
+    let size = Self.size(of: Self.sizeClass(for: count))
+    guard unsafe state.pointee.inUse + size <= limit else { return nil }
+    return allocateReserved(atLeast: count)
+  }
+
+  /// A slab of at least `count` octets with one reference, whatever the limit: for the few that packets are received into,
+  /// and for what is made of bytes that were let in below it.
+  func allocateReserved(atLeast count: Int) -> SlabID {
     let sizeClass = Self.sizeClass(for: count)
     let size = Self.size(of: sizeClass)
-    guard unsafe state.pointee.inUse + size <= limit else { return nil }
     let index = popFree(sizeClass) ?? grow(sizeClass)
     unsafe state.pointee.slabs[Int(index)].references = 1
     unsafe state.pointee.inUse += size
-    return SlabID(index: index)
-  }
-
-  /// A slab of the largest class, whatever the limit: for the few that packets are received into.
-  func allocateReserved() -> SlabID {
-    let index = popFree(3) ?? grow(3)
-    unsafe state.pointee.slabs[Int(index)].references = 1
-    unsafe state.pointee.inUse += Self.sizes.3
     return SlabID(index: index)
   }
 
@@ -193,14 +192,20 @@ struct SlabID: Hashable, Sendable {
   /// Copies `bytes` into a slab, small runs one behind the other into the same one, and returns where they lie, with one
   /// reference; nil where the limit is reached.
   func copy(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32)? {
+    guard unsafe state.pointee.inUse + Self.size(of: Self.sizeClass(for: bytes.count)) <= limit else { return nil }
+    return unsafe copyReserved(bytes)
+  }
+
+  /// As ``copy(_:)``, whatever the limit.
+  func copyReserved(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32) {
     let shelfSize = Self.sizes.1
     guard bytes.count <= shelfSize / 4 else {
-      guard let slab = allocate(atLeast: bytes.count) else { return nil }
+      let slab = allocateReserved(atLeast: bytes.count)
       unsafe writable(slab).copyMemory(from: bytes)
       return (slab, 0, UInt32(bytes.count))
     }
     if unsafe state.pointee.shelf == .none || state.pointee.shelfUsed + bytes.count > shelfSize {
-      guard let fresh = allocate(atLeast: shelfSize) else { return nil }
+      let fresh = allocateReserved(atLeast: shelfSize)
       if unsafe state.pointee.shelf != .none { unsafe release(state.pointee.shelf) }
       unsafe state.pointee.shelf = fresh
       unsafe state.pointee.shelfUsed = 0

@@ -17,11 +17,12 @@ extension Connection {
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
   mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict
   {
-    if isAcceptable(arrival, direction) { self[direction].learn(arrival) }
+    if isNearWindow(arrival, direction) { self[direction].learn(arrival) }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
+    let duplicates = self[direction.opposite].sender.duplicates
     let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {
       return resetArrived(arrival, direction, acknowledgement, &environment)
@@ -36,7 +37,7 @@ extension Connection {
     }
     // The window may have opened for what waits, and what was removed may be acknowledged now.
     let peer = direction.opposite
-    if self[peer].sender.owes, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
+    if self[peer].sender.owes, duplicates == 2, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
     for direction in Direction.allCases {
       flush(direction, &environment)
       armRetransmission(direction, environment)
@@ -45,13 +46,6 @@ extension Connection {
       enter(.timeWait, at: environment.now)
     }
     return verdict
-  }
-
-  /// Whether a segment may be of the source: within the window that it was offered, and not of what it knows to have arrived
-  /// (RFC 9293 section 3.10.7.4). Of others nothing is learned, least of all a clock.
-  private func isAcceptable(_ arrival: Arrival, _ direction: Direction) -> Bool {
-    let sender = self[direction].sender
-    return arrival.sequence <= sender.offeredEdge && arrival.sequenceEnd + 1 >= sender.told
   }
 
   // MARK: Acknowledgements
@@ -69,14 +63,22 @@ extension Connection {
     let number = OutSequence(tcp.acknowledgement)
     let scale = self[peer].sender.windowScale
     let window = Int(tcp.window) << Int(scale)
-    result.isNews = self[peer].sender.acknowledge(
-      number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
-      in: environment.pool)
+    let isPlausible = isNearWindow(arrival, direction)
+    result.isNews =
+      isPlausible
+      && self[peer].sender.acknowledge(
+        number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
+        in: environment.pool)
     result.isStale = !result.isNews && self[peer].sender.owes
     result.isNews = result.isNews || result.sack.count > 0
-    let told = self[peer].sender.translate(number, window: window)
-    // Where nothing has moved, only what has been acknowledged early is to be kept up.
-    guard !self[peer].sender.map.isIdentity || OutSequence(told.acknowledgement.raw) > number else { return result }
+    // What has not left cannot have arrived: the source must not let go of it.
+    let isOfSent = self[peer].sender.next - number >= 0
+    let told =
+      isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
+    // Where nothing edits, what the ends tell each other is their own matter.
+    guard !isTransparent(peer), !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else {
+      return result
+    }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
     result.sack = self[peer].sender.translate(tcp.options.sack)
@@ -85,11 +87,19 @@ extension Connection {
     return result
   }
 
+  /// Whether the numbers of a segment are near the window of its direction. Of others its destination takes no notice
+  /// (RFC 9293 section 3.10.7.4), so neither do we: whoever forges them has to guess.
+  private func isNearWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    let sender = self[direction].sender
+    return arrival.sequence - sender.told >= -65_536 && arrival.sequence - sender.offeredEdge <= 65_536
+  }
+
   /// Lets a segment without data pass, mapped.
   private mutating func passAcknowledgement(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
-    if acknowledgement.isStale { return .drop }
+    // Not so a keep-alive, which asks the source whether it lives.
+    if acknowledgement.isStale, arrival.sequence >= self[direction].receiver.next { return .drop }
     var acknowledgement = acknowledgement
     let sequence = mapped(arrival.sequence, direction)
     let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite)
@@ -111,7 +121,8 @@ extension Connection {
   }
 
   /// Adds SACK blocks for what waits in the OOSEQ queue of `direction`, where its destination has acknowledged all that
-  /// is in front of it: its source then learns what is missing as if the destination itself had told it.
+  /// is in front of it: its source then learns what is missing as if the destination itself had told it. Where what waits
+  /// has passed as well, the destination does tell, and it alone knows what was lost behind us.
   private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
     let receiver = self[direction].receiver
     guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw,
@@ -168,6 +179,13 @@ extension Connection {
     switch self[direction].receiver.classify(
       arrival.sequence, count: arrival.payloadCount, isFinish: arrival.isFinish)
     {
+    case .inOrder(let offset) where next > self[direction].sender.offeredEdge:
+      // Where it begins with octets that have been here before, the destination may well take all of it.
+      return offset == 0
+        ? unacceptableArrived(arrival, direction, acknowledgement, &environment)
+        : oldArrived(arrival, direction, acknowledgement, &environment)
+    case .early where !isEarlyInWindow(arrival, direction):
+      return unacceptableArrived(arrival, direction, acknowledgement, &environment)
     case .inOrder(let offset):
       return inOrderArrived(arrival, offset, direction, acknowledgement, &environment)
     case .early:
@@ -175,6 +193,23 @@ extension Connection {
     case .old:
       return oldArrived(arrival, direction, acknowledgement, &environment)
     }
+  }
+
+  /// Whether a segment before its turn begins in the window that its source has been offered, and in front of its FIN.
+  private func isEarlyInWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    let receiver = self[direction].receiver
+    let distance = arrival.sequence - receiver.next
+    return !receiver.isEnded && distance > 0 && distance <= self[direction].sender.offeredEdge - receiver.next
+  }
+
+  /// A segment beyond the window: its destination would drop it, so it is not kept here either.
+  private mutating func unacceptableArrived(
+    _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
+  ) -> Verdict {
+    guard isTransparent(direction), fits(arrival) else {
+      return passOn(arrival, direction, acknowledgement, &environment)
+    }
+    return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
   }
 
   /// The next octets of the stream: through the pipeline, and out as far as the modules release them.
@@ -190,7 +225,7 @@ extension Connection {
     var stream = SegmentQueue()
     var isWhole = true
     if arrival.payloadCount > offset {
-      guard let segment = kept(arrival, from: offset, environment.pool) else {
+      guard !self[direction].sender.isFull, let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
@@ -203,7 +238,8 @@ extension Connection {
     let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
     let isUntouched =
-      isWhole && offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
+      isWhole && fits(arrival) && offset == 0 && before.pending == 0 && before.jumps == map.jumps
+      && before.input == before.number
       && map.inputEnd >= before.input + count
     if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
       self[direction].sender.sent(upTo: before.output + count, at: environment.now)
@@ -220,8 +256,8 @@ extension Connection {
     }
     let from = self[direction].sender.next
     let upTo = self[direction].sender.sendable
-    return transmit(
-      from: from, upTo: upTo, direction, Vehicle(arrival: arrival, acknowledgement: acknowledgement), &environment)
+    let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
+    return transmit(from: from, upTo: upTo, direction, vehicle, &environment) ?? probe(direction, vehicle, &environment)
       ?? passOn(arrival, direction, acknowledgement, &environment)
   }
 
@@ -232,7 +268,7 @@ extension Connection {
   ) -> Verdict {
     environment.counters.outOfOrder += 1
     let isFirst = self[direction].receiver.outOfOrder.isEmpty
-    let passes = passesUnread(arrival, direction)
+    let passes = passesUnread(arrival, direction) && fits(arrival)
     if arrival.payloadCount > 0 {
       let isInWindow = passes || arrival.sequenceEnd <= self[direction].sender.offeredEdge + 1
       guard isInWindow, let segment = kept(arrival, from: 0, environment.pool) else {
@@ -242,8 +278,9 @@ extension Connection {
       let outcome = self[direction].receiver.keep(segment, in: environment.pool)
       environment.pool.release(segment.slab)
       if outcome == .refused { environment.counters.overLimit += 1 }
-      // A second copy that differs from the one that waits must not reach the destination.
-      guard outcome == .kept || (outcome == .refused && passes) else {
+      // Neither may a second copy that differs from the one that waits reach the destination, nor what is not kept: there
+      // would be octets that no module ever reads. The source sends it again.
+      guard outcome == .kept else {
         return passOn(arrival, direction, acknowledgement, &environment)
       }
     }
@@ -269,7 +306,7 @@ extension Connection {
 
   /// Whether packets of `direction` may pass before the modules have read them: nothing edits there, and nothing has.
   private func isTransparent(_ direction: Direction) -> Bool {
-    self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0
+    self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0 && !self[direction].sender.hasOwned
       && !self[direction].pipeline.stages.contains { instances[$0.instance].description.access == .edit }
   }
 
@@ -284,7 +321,7 @@ extension Connection {
   private mutating func oldArrived(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
-    if isTransparent(direction), isAsSent(arrival, direction, environment.pool) {
+    if isTransparent(direction), fits(arrival), isAsSent(arrival, direction, environment.pool) {
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
     let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
@@ -293,6 +330,7 @@ extension Connection {
     {
       return verdict
     }
+    if let verdict = probe(direction, vehicle, &environment) { return verdict }
     if arrival.sequenceEnd <= self[direction].sender.told || self[direction].sender.canTellSource {
       acknowledgeToSource(direction, &environment)
     } else {
@@ -331,6 +369,7 @@ extension Connection {
     let end = arrival.payloadStart + UInt32(arrival.payloadCount)
     let source = arrival.sequence + offset
     if end - start > 16_384 {
+      guard pool.inUse <= pool.limit else { return nil }
       pool.retain(arrival.slab)
       return .kept(arrival.slab, start, end, source: source)
     }

@@ -43,7 +43,7 @@ extension Connection {
   mutating func retransmissionExpired(_ direction: Direction, _ environment: inout Environment) {
     guard let due = self[direction].retransmission?.deadline, due <= environment.now else { return }
     self[direction].sender.roundTrip.expired()
-    guard self[direction].sender.roundTrip.backoff <= RoundTrip.patience else {
+    guard self[direction].sender.roundTrip.silence <= RoundTrip.patience else {
       abort(&environment)
       return
     }

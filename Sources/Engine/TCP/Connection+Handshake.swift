@@ -13,14 +13,18 @@ extension Connection {
     self[.toServer].learn(arrival)
   }
 
+  /// Whether a segment of the server's answers the client's SYN. Others are of an earlier connection between the same ports,
+  /// or forged: the client passes over them (RFC 9293 section 3.10.7.3), and so do we.
+  func isAnswer(_ arrival: Arrival) -> Bool {
+    arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toServer].receiver.next.raw
+  }
+
   /// Takes the server's SYN-ACK for the client's SYN.
   ///
   /// - Returns: whether both directions are known now.
   mutating func synAcknowledged(_ arrival: Arrival, at now: Instant) -> Bool {
     let options = arrival.tcp.options
-    guard arrival.tcp.acknowledgement == self[.toServer].receiver.next.raw, arrival.payloadCount == 0,
-      !options.hasMultipath, !options.hasAuthentication
-    else {
+    guard arrival.payloadCount == 0, !options.hasMultipath, !options.hasAuthentication else {
       enter(.midstream, at: now)
       return false
     }

@@ -16,7 +16,6 @@ extension Connection {
     dropRetired(&environment)
     if isEnded { self[direction].sender.appendFinish() }
     if self[direction].sender.map.jumps > 0 { isEdited = true }
-    if self[direction].pipeline.hasFailed { abort(&environment) }
   }
 
   /// Gives the connection the modules of its two flows: new ones are made, those that are gone come to an end, the rest
@@ -94,6 +93,7 @@ extension Connection {
         &stream, isEnded: self[direction].receiver.isEnded, patience: nil, instances: &instances,
         pool: environment.pool, now: environment.now)
       halves[direction.rawValue].sender.append(&stream, in: environment.pool)
+      if self[direction].sender.map.jumps > 0 { isEdited = true }
     }
   }
 

@@ -52,11 +52,13 @@ extension Connection {
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 
-  /// Whether a SYN begins a new connection in the place of this one: it has ended, or never got beyond a SYN that this one
-  /// does not repeat.
+  /// Whether a SYN begins a new connection in the place of this one: it has ended, or never got beyond a SYN of the same end
+  /// that this one does not repeat.
   func isSuperseded(by arrival: Arrival) -> Bool {
     if isOver { return true }
-    return phase == .synSent && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
+    return phase == .synSent
+      && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
+      && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
   }
 
   func info(at now: Instant) -> ConnectionInfo {

@@ -30,6 +30,15 @@ extension Connection {
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
+  /// Sends one octet beyond a closed window in the packet of a source that has sent of its own accord: with what has been
+  /// inserted in between its window is not ours, and its probe must not end here (RFC 9293 section 3.8.6.1). Returns nil
+  /// where nothing waits, or something is on its way already.
+  mutating func probe(_ direction: Direction, _ vehicle: Vehicle, _ environment: inout Environment) -> Verdict? {
+    let sender = self[direction].sender
+    guard sender.pending > 0, sender.inFlight == 0 else { return nil }
+    return transmit(from: sender.next, upTo: sender.next + 1, direction, vehicle, &environment)
+  }
+
   /// Sends the octets from `from` up to `upTo`, cut to fit. Returns the verdict for the vehicle, or nil where there is
   /// none, or nothing to send.
   mutating func transmit(
@@ -67,7 +76,7 @@ extension Connection {
 
   /// Octets of payload that may leave in the packet that arrived, nil where it cannot serve for `count` octets.
   private func room(in arrival: Arrival, _ direction: Direction, for count: Int) -> Int? {
-    let options = arrival.tcp.headerLength - 20 - (usesTimestamps ? 12 : 0)
+    let options = arrival.headerCount - (arrival.ip.isIPv6 ? 60 : 40) - (usesTimestamps ? 12 : 0)
     let segment = self[direction].sender.maximumSegment - options
     guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
     // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
@@ -76,6 +85,9 @@ extension Connection {
   }
 
   // MARK: Vehicles
+
+  /// Whether a packet can leave changed with all of its payload, should it have to.
+  func fits(_ arrival: Arrival) -> Bool { arrival.headerCount + arrival.payloadCount <= OutgoingPacket.limit }
 
   /// Lets a packet leave with its own payload, its header mapped.
   mutating func passWhole(

@@ -36,11 +36,11 @@ struct OutOfOrderQueue {
   /// Whether every octet of `segment` that is kept already is the same.
   func agrees(_ segment: Segment, in pool: SlabPool) -> Bool {
     let end = Self.end(segment)
-    for kept in segments.reversed() {
+    for index in firstIndex(endingBehind: segment.source)..<segments.count {
+      let kept = segments[index]
+      guard kept.source < end else { break }
       let first = InSequence.later(kept.source, segment.source)
       let last = InSequence.earlier(Self.end(kept), end)
-      if Self.end(kept) <= segment.source { break }
-      guard first < last else { continue }
       let length = UInt32(last - first)
       let mine = kept.start + UInt32(first - kept.source)
       let theirs = segment.start + UInt32(first - segment.source)
@@ -51,18 +51,28 @@ struct OutOfOrderQueue {
     return true
   }
 
+  /// Index of the first segment that ends behind `number`.
+  private func firstIndex(endingBehind number: InSequence) -> Int {
+    // Most arrive behind all others.
+    if let last = segments.last, Self.end(last) <= number { return segments.count }
+    var low = 0
+    var high = segments.count
+    while low < high {
+      let middle = (low + high) / 2
+      if Self.end(segments[middle]) <= number { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+
   /// - Returns: false where a bound refuses it.
   private mutating func fill(_ segment: Segment, in pool: SlabPool) -> Bool {
     var segment = segment
-    // Most arrive behind all others.
-    var index = segments.count
-    while index > 0, segments[index - 1].source > segment.source { index -= 1 }
-    if index > 0 {
-      let overlap = Self.end(segments[index - 1]) - segment.source
-      if overlap > 0 {
-        guard overlap < segment.count else { return true }
-        segment.trim(front: overlap)
-      }
+    var index = firstIndex(endingBehind: segment.source)
+    if index < segments.count, segments[index].source <= segment.source {
+      let overlap = Self.end(segments[index]) - segment.source
+      guard overlap < segment.count else { return true }
+      segment.trim(front: overlap)
+      index += 1
     }
     while index < segments.count {
       let gap = segments[index].source - segment.source

@@ -3,7 +3,7 @@ struct Receiver {
   /// RCV.NXT: the number expected next.
   private(set) var next: InSequence
   private(set) var outOfOrder = OutOfOrderQueue()
-  /// The number of the source's FIN, once it has been seen in order or not.
+  /// The number of the source's FIN, once one has been seen in its turn or before.
   private var finish: InSequence?
   /// Whether the FIN has come in its turn.
   private(set) var isEnded = false
@@ -22,9 +22,11 @@ struct Receiver {
   }
 
   func classify(_ sequence: InSequence, count: Int, isFinish: Bool) -> Arrival {
-    if sequence > next { return .early }
+    // Half the circle away, a number is neither in front nor behind; it counts as early, and is not in any window.
     let offset = next - sequence
-    if offset < count || (isFinish && !isEnded && offset == count) { return .inOrder(offset: offset) }
+    if offset < 0 { return .early }
+    // Behind the FIN there is nothing, whatever comes.
+    if !isEnded, offset < count || (isFinish && offset == count) { return .inOrder(offset: offset) }
     return .old
   }
 
@@ -62,10 +64,11 @@ struct Receiver {
     stream.append(segment)
   }
 
-  /// Notes the source's FIN with the number `sequence`.
+  /// Notes the source's FIN with the number `sequence`. The one that comes in its turn counts, whatever was announced early.
   mutating func acceptFinish(_ sequence: InSequence) {
-    if finish == nil { finish = sequence }
-    if finish == next, !isEnded {
+    guard !isEnded else { return }
+    if finish.map({ $0 < next || sequence == next }) ?? true { finish = sequence }
+    if finish == next {
       isEnded = true
       next += 1
     }

@@ -7,11 +7,13 @@ struct RoundTrip {
   private var timed: (end: OutSequence, at: Instant)?
   /// Times that the timeout has doubled.
   private(set) var backoff = 0
+  /// Timeouts in a row without a word of the destination's.
+  private(set) var silence = 0
 
   /// RFC 6298 asks for a second at least; Linux takes this, and so its peers expect it.
   private static var minimum: Nanoseconds { .milliseconds(200) }
   private static var maximum: Nanoseconds { .seconds(60) }
-  /// Doublings after which the destination is given up: more than 100 seconds (RFC 1122 section 4.2.3.5).
+  /// Timeouts without a word after which the destination is given up: more than 100 seconds (RFC 1122 section 4.2.3.5).
   static var patience: Int { 11 }
 
   /// RTO
@@ -29,10 +31,16 @@ struct RoundTrip {
   mutating func expired() {
     timed = nil
     backoff += 1
+    silence += 1
   }
+
+  /// Notes that the destination answers while its window is closed: it may stay so for as long as it likes
+  /// (RFC 1122 section 4.2.2.17).
+  mutating func heard() { silence = 0 }
 
   mutating func acknowledged(_ number: OutSequence, at now: Instant) {
     backoff = 0
+    silence = 0
     guard let (end, start) = timed, number >= end else { return }
     timed = nil
     let sample = now - start

@@ -33,6 +33,9 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
+  /// Whether something has been acknowledged to the source before the destination had it.
+  private(set) var hasOwned = false
+
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
@@ -65,6 +68,13 @@ struct Sender {
   var inFlight: Int { next - unacknowledged }
   /// Segments listed in the retransmit queue.
   var pieceCount: Int { queue.count }
+  /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
+  /// large; two ends that work together must not have all of our memory.
+  var isFull: Bool {
+    map.outputEnd - unacknowledged > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
+  }
+  private static var octetLimit: Int { 64 << 20 }
+  private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
@@ -81,16 +91,21 @@ struct Sender {
 
   /// Takes over everything in `stream`.
   mutating func append(_ stream: inout SegmentQueue, in pool: SlabPool) {
+    guard finish == nil else {
+      // Behind the FIN nothing can be told to the destination any more.
+      stream.removeAll(in: pool)
+      return
+    }
     while let segment = stream.popFirst() {
       let sequence = map.outputEnd
       map.append(segment, acknowledged: told)
       guard segment.count > 0 else { continue }
-      if segment.count <= Self.smallPiece, let last = queue.last,
+      if (segment.count <= Self.smallPiece && !queue.isEmpty) || pins(segment, pool),
         let copy = unsafe pool.copy(pool.bytes(segment.slab, segment.start, segment.end))
       {
         // Dense edits make many small pieces: packed together they cost their octets and little more.
         pool.release(segment.slab)
-        if last.slab == copy.slab, last.end == copy.start {
+        if let last = queue.last, last.slab == copy.slab, last.end == copy.start {
           queue[queue.count - 1].end = copy.end
           pool.release(copy.slab)
         } else {
@@ -100,6 +115,12 @@ struct Sender {
         queue.append(Piece(slab: segment.slab, start: segment.start, end: segment.end, sequence: sequence))
       }
     }
+  }
+
+  /// Whether a segment holds a slab many times its size: what is left of a large packet that was mostly removed.
+  private func pins(_ segment: Segment, _ pool: SlabPool) -> Bool {
+    let cost = pool.cost(of: segment.slab)
+    return cost > 2_048 && segment.count * 8 < cost
   }
 
   /// Notes that the stream has ended: a FIN leaves behind its last octet.
@@ -158,6 +179,7 @@ struct Sender {
     }
     guard number > unacknowledged else {
       if isBare, !isNews, inFlight > 0 { duplicates += 1 }
+      if number + window <= unacknowledged { roundTrip.heard() }
       return isNews
     }
     duplicates = 0
@@ -191,12 +213,13 @@ struct Sender {
   /// The window is what the source may send after mapping: up to the number that stands for the right edge, and never
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
-    let mapped = map.acknowledgement(number)
-    offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
-    if number <= next { told = .later(told, mapped) }
-    // What has been acknowledged early is not taken back, and what has not left cannot be acknowledged.
-    let acknowledgement = number <= next ? InSequence.later(mapped, told) : told
-    return (acknowledgement, max(0, offeredEdge - acknowledgement))
+    // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
+    if next - number >= 0 {
+      offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
+      // What has been acknowledged early is not taken back.
+      told = .later(told, map.acknowledgement(number))
+    }
+    return (told, max(0, offeredEdge - told))
   }
 
   /// What the source may be told now, without a word of the destination's.
@@ -205,7 +228,10 @@ struct Sender {
   }
 
   /// Takes over the delivery of everything in front of `number`: the source is told that it has arrived.
-  mutating func own(upTo number: InSequence) { told = .later(told, number) }
+  mutating func own(upTo number: InSequence) {
+    told = .later(told, number)
+    hasOwned = true
+  }
 
   /// Whether more can be acknowledged to the source than it has been told, and no acknowledgement of the destination's is
   /// to be expected that would say so.

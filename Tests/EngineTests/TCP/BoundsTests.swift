@@ -1,0 +1,66 @@
+import Testing
+
+@testable import Engine
+
+/// What one connection, or all of them, may make grow.
+@Suite struct BoundsTests {
+  /// Two ends that work together: endless data in super-packets, and never an acknowledgement.
+  @Test func sentDataThatIsNeverAcknowledgedIsBounded() throws {
+    var conversation = try Exchange([Reader()], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    let payload = [UInt8](repeating: 9, count: 60_000)
+    _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
+    for index in 0..<4_000 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
+    let memory = conversation.statistics.memoryInUse
+    #expect(memory < 128 << 20)
+  }
+
+  @Test func memoryLimitHoldsForLargePackets() throws {
+    var settings = Settings()
+    settings.memoryLimit = 4 << 20
+    var conversation = try Exchange([Reader()], settings: settings, synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    let payload = [UInt8](repeating: 9, count: 60_000)
+    _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
+    for index in 0..<200 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
+    let memory = conversation.statistics.memoryInUse
+    #expect(memory <= settings.memoryLimit + 2 * 73_728)
+  }
+
+  @Test func octetLeftOfASuperPacketDoesNotHoldAllOfIt() throws {
+    var conversation = try Exchange([ByteEditor(rule: [1: []])], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    let payload = [UInt8](repeating: 1, count: 19_800) + [UInt8](repeating: 9, count: 200)
+    _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
+    for index in 0..<30 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
+    let memory = conversation.statistics.memoryInUse
+    #expect(memory < 600_000)
+  }
+
+  /// A module that trusts that what it inserts is there, as all do.
+  @Test func editsSucceedWhereMemoryIsExhausted() throws {
+    var settings = Settings()
+    settings.memoryLimit = 200_000
+    var conversation = try Exchange(
+      [ByteEditor(rule: [2: [UInt8](repeating: 2, count: 1_000)])], settings: settings)
+    var offset = 0
+    for _ in 0..<20 {
+      let payload = [UInt8](repeating: 2, count: 20)
+      _ = conversation.fromClient(offset, payload: payload)
+      offset += payload.count
+    }
+    let info = try conversation.info()
+    #expect(info.toServer.shift == Int(info.toServer.octetsIn) * 999)
+  }
+
+  @Test func timersOfAConnectionDoNotGatherOverTime() throws {
+    var conversation = try Exchange([ByteEditor(rule: [:], hold: 5)])
+    for index in 0..<300 {
+      _ = conversation.fromClient(index, payload: [9])
+      _ = conversation.wait(.seconds(1))
+      _ = conversation.fromServer(0, acknowledging: index + 1)
+    }
+    let timers = conversation.box.engine.timerCount
+    #expect(timers < 150)
+    _ = conversation.wait(.seconds(200))
+    let left = conversation.box.engine.timerCount
+    #expect(left <= 2)
+  }
+}

@@ -1,0 +1,59 @@
+import Testing
+
+@testable import Engine
+
+/// Probes for a peer's life and for its window (RFC 9293 sections 3.8.4 and 3.8.6.1) are answered by that peer, and only by it.
+@Suite struct LivenessTests {
+  /// Holds everything for a second.
+  struct Patient: ProcessingModule {
+    static let description = ModuleDescription(kind: "patient", access: .edit, holdTime: .seconds(1), help: "Holds.")
+    init(_ arguments: Arguments) {}
+    init() {}
+    mutating func process(_ window: inout Window) {}
+  }
+
+  static let grow = ByteEditor(rule: [2: [2, 2, 2, 2]])
+
+  @Test func octetBeyondAClosedWindowReachesTheDestination() throws {
+    var conversation = try Exchange([Self.grow], window: 4)
+    _ = conversation.fromClient(0, payload: [2])
+    _ = conversation.fromServer(0, acknowledging: 4, window: 0)
+    // The update of the window is lost; the source probes with its next octet.
+    let first = conversation.fromClient(1, payload: [9])
+    #expect(first.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 9])
+    let again = conversation.fromClient(1, payload: [9])
+    #expect(again.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 9])
+  }
+
+  @Test func closedWindowIsWaitedForAsLongAsTheDestinationAnswers() throws {
+    var conversation = try Exchange([Patient()], window: 100)
+    _ = conversation.fromClient(0, payload: [5, 5])
+    // Held, acknowledged early, and then kept from the destination by its window.
+    _ = conversation.wait(.milliseconds(1_500))
+    _ = conversation.fromServer(0, acknowledging: 0, window: 0)
+    for _ in 0..<200 {
+      _ = conversation.wait(.seconds(10))
+      _ = conversation.fromServer(0, acknowledging: 0, window: 0)
+    }
+    let seen = try conversation.info().state
+    #expect(seen == "established")
+    let aborted = conversation.statistics.engine.aborted
+    #expect(aborted == 0)
+  }
+
+  @Test func silentDestinationIsGivenUp() throws {
+    var conversation = try Exchange([Patient()], window: 100)
+    _ = conversation.fromClient(0, payload: [5, 5])
+    let injected = conversation.wait(.seconds(1_000))
+    #expect(injected.filter { $0.tcp.flags.contains(.rst) }.count == 2)
+  }
+
+  @Test func keepAliveOfTheDestinationReachesTheSourceWhileWeOwe() throws {
+    var conversation = try Exchange([Patient()], window: 100)
+    _ = conversation.fromServer(0, payload: [7])
+    _ = conversation.fromClient(0, acknowledging: 1, payload: [5, 5])
+    _ = conversation.wait(.milliseconds(1_500))
+    let outcome = conversation.fromServer(0, acknowledging: 0)
+    #expect(outcome.packet?.tcp.sequence == Exchange.serverStart)
+  }
+}
