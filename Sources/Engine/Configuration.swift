@@ -36,7 +36,8 @@ public struct Flow: Sendable {
   public let pipeline: [AttachedModule]
 
   public init(
-    id: UInt32, name: String, match: Match, priority: Int, onFail: FailurePolicy = .pass, pipeline: [AttachedModule] = []
+    id: UInt32, name: String, match: Match, priority: Int, onFail: FailurePolicy = .pass,
+    pipeline: [AttachedModule] = []
   ) {
     self.id = id
     self.name = name

@@ -201,8 +201,10 @@ public struct Engine: ~Copyable {
     let key = FlowKey(headers, arrival.metadata)
     connections[slot][direction].flowKey = key
     guard let index = configuration.classifier.lookup(key) else { return }
-    connections[slot][direction].flow = configuration.flows[index].id
-    flowCounters[slots[index]].connections += 1
+    let flow = configuration.flows[index].id
+    connections[slot][direction].flow = flow
+    // A flow that both directions belong to counts the connection once.
+    if connections[slot][direction.opposite].flow != flow { flowCounters[slots[index]].connections += 1 }
   }
 
   private mutating func handshake(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) -> Verdict {

@@ -2,5 +2,6 @@ import Engine
 
 /// The modules that come with FlowOS.
 public enum Shipped {
-  public static let modules: [any ProcessingModule.Type] = [Counter.self]
+  /// In the order in which `flowctl pm types` lists them.
+  public static let modules: [any ProcessingModule.Type] = [Counter.self, Replace.self, AdBlock.self]
 }

@@ -28,12 +28,13 @@ struct Frame {
     let opened = unsafe pcap_open_offline_with_tstamp_precision(path, UInt32(PCAP_TSTAMP_PRECISION_NANO), &reason)
     guard let handle = unsafe opened else {
       throw ControlError(
-        .usage, "cannot read the capture: \(CaptureReader.text(reason))", at: path, mend: "pcap and pcapng are understood")
+        .usage, "cannot read the capture: \(CaptureReader.text(reason))", at: path,
+        mend: "pcap and pcapng are understood")
     }
     unsafe self.handle = handle
     self.path = path
     linkType = unsafe pcap_datalink(handle)
-    guard [DLT_EN10MB, DLT_RAW, DLT_LINUX_SLL, DLT_NULL].contains(linkType) || linkType == 101 else {
+    guard [DLT_EN10MB, DLT_RAW, DLT_IPV4, DLT_IPV6, DLT_LINUX_SLL, DLT_NULL].contains(linkType) else {
       throw ControlError(
         .usage, "its link type \(linkType) is not understood", at: path,
         mend: "Ethernet, raw IP, Linux cooked and loopback captures are")

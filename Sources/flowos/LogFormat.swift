@@ -4,6 +4,8 @@ import FoundationEssentials
 import Glibc
 import Logging
 
+// Neither package will do it: they do not know each other.
+// swift-format-ignore: AvoidRetroactiveConformances
 extension Logger.Level: @retroactive ExpressibleByArgument {}
 
 /// How log lines look.

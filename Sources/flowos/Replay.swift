@@ -7,7 +7,8 @@ import Netfilter
 struct Replay: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a capture through the pipelines of a file of commands.",
-    discussion: "What the packets become is written in their order, with the time and the link-layer header they came with.")
+    discussion:
+      "What the packets become is written in their order, with the time and the link-layer header they came with.")
 
   @Option(help: "The file of commands, as 'flowctl apply' takes it.", completion: .file())
   var apply: String

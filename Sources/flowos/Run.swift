@@ -7,7 +7,8 @@ import Netfilter
 
 /// `flowos run`: the daemon.
 struct Run: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Run the daemon in the foreground, until SIGTERM or SIGINT.")
+  static let configuration = CommandConfiguration(
+    abstract: "Run the daemon in the foreground, until SIGTERM or SIGINT.")
 
   @Option(help: "The netfilter queues, as FIRST or FIRST:LAST; one worker thread each.")
   var queues = QueueRange(0...0)

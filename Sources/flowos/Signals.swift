@@ -9,14 +9,16 @@ enum Signals {
   static func onTermination(_ body: @escaping @Sendable () -> Void) {
     action.withLock { $0 = body }
     var thread = pthread_t()
-    unsafe pthread_create(&thread, nil, { _ in
-      var set = Signals.terminations
-      var number: CInt = 0
-      while true {
-        unsafe sigwait(&set, &number)
-        Signals.action.withLock { $0 }?()
-      }
-    }, nil)
+    unsafe pthread_create(
+      &thread, nil,
+      { _ in
+        var set = Signals.terminations
+        var number: CInt = 0
+        while true {
+          unsafe sigwait(&set, &number)
+          Signals.action.withLock { $0 }?()
+        }
+      }, nil)
     pthread_detach(thread)
   }
 

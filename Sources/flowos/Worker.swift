@@ -73,7 +73,8 @@ struct Worker: ~Copyable {
     guard count > 0 else {
       if queue.counters.overruns != overruns {
         overruns = queue.counters.overruns
-        logger.warning("the queue's receive buffer was full and packets were dropped", metadata: ["times": "\(overruns)"])
+        logger.warning(
+          "the queue's receive buffer was full and packets were dropped", metadata: ["times": "\(overruns)"])
         return true
       }
       return false

@@ -55,10 +55,12 @@ final class WorkerThreads: DataPlane, Sendable {
     }
     var thread = pthread_t()
     let argument = unsafe Unmanaged.passRetained(job).toOpaque()
-    let code = unsafe pthread_create(&thread, nil, { argument in
-      unsafe Unmanaged<WorkerJob>.fromOpaque(argument!).takeRetainedValue().run()
-      return nil
-    }, argument)
+    let code = unsafe pthread_create(
+      &thread, nil,
+      { argument in
+        unsafe Unmanaged<WorkerJob>.fromOpaque(argument!).takeRetainedValue().run()
+        return nil
+      }, argument)
     precondition(code == 0, "no thread can be made")
     pthread_detach(thread)
   }

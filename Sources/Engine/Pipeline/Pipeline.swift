@@ -19,10 +19,12 @@ struct Pipeline {
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
 
   /// Since when bytes have been held, in the stage that has held longest.
-  var heldSince: Instant? { stages.reduce(nil) { earliest, stage in
-    guard let since = stage.heldSince else { return earliest }
-    return earliest.map { min($0, since) } ?? since
-  } }
+  var heldSince: Instant? {
+    stages.reduce(nil) { earliest, stage in
+      guard let since = stage.heldSince else { return earliest }
+      return earliest.map { min($0, since) } ?? since
+    }
+  }
 
   /// The next time at which bytes will have been held for too long.
   ///
@@ -42,9 +44,9 @@ struct Pipeline {
   /// - Parameters:
   ///   - stream: what enters at the first stage; comes back as what the last one released.
   ///   - isEnded: whether nothing comes behind it.
-  ///   - patience: how many times its hold time a module may hold.
+  ///   - patience: how many times its hold time a module may hold; nil where it is not the time to ask.
   mutating func run(
-    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64, instances: inout [ModuleInstance], pool: SlabPool,
+    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64?, instances: inout [ModuleInstance], pool: SlabPool,
     now: Instant
   ) {
     for index in stages.indices {
@@ -58,8 +60,8 @@ struct Pipeline {
     }
   }
 
-  private func isExpired(_ index: Int, _ patience: Int64, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
-    guard let since = stages[index].heldSince else { return false }
+  private func isExpired(_ index: Int, _ patience: Int64?, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
+    guard let patience, let since = stages[index].heldSince else { return false }
     return now >= since + instances[stages[index].instance].module.holdTime * patience
   }
 

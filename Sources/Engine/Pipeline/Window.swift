@@ -116,18 +116,37 @@ import DequeModule
     /// up to there and waits.
     case partial(at: Int)
     case none
+
+    /// Where the match, whole or partial, starts.
+    public var start: Int? {
+      switch self {
+      case .match(let position), .partial(let position): position
+      case .none: nil
+      }
+    }
   }
 
   /// The position of the first match at or behind `start`.
   public mutating func find(_ pattern: Pattern, from start: Int = 0) -> Int? {
-    if case .match(let position) = search(pattern, from: start) { return position }
+    find(pattern, in: start..<count)
+  }
+
+  /// The position of the first match that lies wholly within `range`.
+  public mutating func find(_ pattern: Pattern, in range: Range<Int>) -> Int? {
+    if case .match(let position) = search(pattern, in: range) { return position }
     return nil
   }
 
   /// The first match at or behind `start`, or the beginning of one that the end of the window cuts off.
   public mutating func search(_ pattern: Pattern, from start: Int = 0) -> Finding {
-    var position = base + start
-    precondition(start >= 0 && position <= end, "position outside of the window")
+    search(pattern, in: start..<count)
+  }
+
+  /// The first match within `range`, or the beginning of one that the end of the range cuts off.
+  public mutating func search(_ pattern: Pattern, in range: Range<Int>) -> Finding {
+    check(range)
+    var position = base + range.lowerBound
+    let end = base + range.upperBound
     while position < end {
       let (segment, offset) = locate(position)
       let length = min(segment.count - offset, end - position)
@@ -139,7 +158,7 @@ import DequeModule
       for candidate in max(0, length - pattern.count + 1)..<length {
         guard pattern.matches(unsafe bytes[candidate], at: 0) else { continue }
         let at = position + candidate
-        switch compare(pattern, position: at, segment: index, offset: offset + candidate) {
+        switch compare(pattern, position: at, end: end, segment: index, offset: offset + candidate) {
         case pattern.count: return .match(at: at - base)
         case end - at: return .partial(at: at - base)
         default: continue
@@ -150,13 +169,18 @@ import DequeModule
     return .none
   }
 
-  /// How many octets from `position` on agree with `pattern`.
-  private func compare(_ pattern: Pattern, position: Int, segment: Int, offset: Int) -> Int {
+  /// How many octets from `position` up to `end` agree with `pattern`.
+  private func compare(_ pattern: Pattern, position: Int, end: Int, segment: Int, offset: Int) -> Int {
     var agreed = 0
     var index = segment
     var offset = offset
     while agreed < pattern.count, position + agreed < end {
       let piece = queue.segments[index]
+      // Where octets were removed there is no slab to look into.
+      guard piece.count > 0 else {
+        index += 1
+        continue
+      }
       let bytes = unsafe pool.bytes(piece.slab, piece.start, piece.end)
       while offset < piece.count, agreed < pattern.count, position + agreed < end {
         guard pattern.matches(unsafe bytes[offset], at: agreed) else { return agreed }

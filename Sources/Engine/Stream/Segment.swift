@@ -17,6 +17,13 @@ struct Segment {
   /// Octets.
   @inline(__always) var count: Int { Int(end &- start) }
 
+  /// Takes the first `count` octets off a kept segment.
+  mutating func trim(front count: Int) {
+    start += UInt32(count)
+    source += count
+    sourceCount -= UInt32(count)
+  }
+
   static func kept(_ slab: SlabID, _ start: UInt32, _ end: UInt32, source: InSequence) -> Segment {
     Segment(slab: slab, start: start, end: end, source: source, sourceCount: end - start)
   }

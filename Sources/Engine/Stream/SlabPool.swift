@@ -58,8 +58,10 @@ struct SlabID: Hashable, Sendable {
 
   /// Gives all memory back. No segment may be alive.
   func destroy() {
-    for unsafe slab in unsafe state.pointee.slabs where unsafe slab.sizeClass == 3 { unsafe slab.base.deallocate() }
-    for unsafe chunk in unsafe state.pointee.chunks { unsafe chunk.deallocate() }
+    for index in unsafe state.pointee.slabs.indices where unsafe state.pointee.slabs[index].sizeClass == 3 {
+      unsafe state.pointee.slabs[index].base.deallocate()
+    }
+    for index in unsafe state.pointee.chunks.indices { unsafe state.pointee.chunks[index].deallocate() }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }

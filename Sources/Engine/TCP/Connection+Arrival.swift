@@ -15,7 +15,8 @@ extension Connection {
   }
 
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
-  mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict {
+  mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict
+  {
     if isNearWindow(arrival, direction) { self[direction].learn(arrival) }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
@@ -56,7 +57,8 @@ extension Connection {
     let peer = direction.opposite
     let tcp = arrival.tcp
     var result = Acknowledgement(
-      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false, isStale: false)
+      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: false, isChanged: false,
+      isStale: false)
     guard tcp.flags.contains(.ack) else { return result }
     let number = OutSequence(tcp.acknowledgement)
     let scale = self[peer].sender.windowScale
@@ -69,11 +71,14 @@ extension Connection {
         in: environment.pool)
     result.isStale = !result.isNews && self[peer].sender.owes
     result.isNews = result.isNews || result.sack.count > 0
-    // What has not left cannot have arrived: the source must not let go of it. What passed unread is the ends' own matter.
-    let isOfSent = self[peer].sender.next - number >= 0 || isTransparent(peer)
+    // What has not left cannot have arrived: the source must not let go of it.
+    let isOfSent = self[peer].sender.next - number >= 0
     let told =
       isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
-    guard !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else { return result }
+    // Where nothing edits, what the ends tell each other is their own matter.
+    guard !isTransparent(peer), !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else {
+      return result
+    }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
     result.sack = self[peer].sender.translate(tcp.options.sack)
@@ -120,7 +125,9 @@ extension Connection {
   /// has passed as well, the destination does tell, and it alone knows what was lost behind us.
   private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
     let receiver = self[direction].receiver
-    guard usesSACK, !isTransparent(direction), !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw else { return false }
+    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw,
+      !isTransparent(direction)
+    else { return false }
     acknowledgement.sack = earlyBlocks(direction)
     return true
   }
@@ -231,7 +238,8 @@ extension Connection {
     let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
     let isUntouched =
-      isWhole && fits(arrival) && offset == 0 && before.pending == 0 && before.jumps == map.jumps && before.input == before.number
+      isWhole && fits(arrival) && offset == 0 && before.pending == 0 && before.jumps == map.jumps
+      && before.input == before.number
       && map.inputEnd >= before.input + count
     if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
       self[direction].sender.sent(upTo: before.output + count, at: environment.now)
@@ -300,7 +308,7 @@ extension Connection {
 
   /// Whether packets of `direction` may pass before the modules have read them: nothing edits there, and nothing has.
   private func isTransparent(_ direction: Direction) -> Bool {
-    self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0
+    self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0 && !self[direction].sender.hasOwned
       && !self[direction].pipeline.stages.contains { instances[$0.instance].description.access == .edit }
   }
 
@@ -325,7 +333,7 @@ extension Connection {
       return verdict
     }
     if let verdict = probe(direction, vehicle, &environment) { return verdict }
-    if arrival.sequenceEnd <= self[direction].sender.told {
+    if arrival.sequenceEnd <= self[direction].sender.told || self[direction].sender.canTellSource {
       acknowledgeToSource(direction, &environment)
     } else {
       // Its octets are with the modules, or wait for window: they leave when their time comes. A source that sends again

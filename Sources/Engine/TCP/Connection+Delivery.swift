@@ -59,12 +59,14 @@ extension Connection {
     let from = sender.unacknowledged
     let upTo =
       sender.inFlight > 0
-      ? OutSequence.earlier(from + sender.maximumSegment, sender.next) : OutSequence.earlier(from + 1, sender.map.outputEnd)
+      ? OutSequence.earlier(from + sender.maximumSegment, sender.next)
+      : OutSequence.earlier(from + 1, sender.map.outputEnd)
     _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
   }
 
-  /// Ends the connection at both ends: what was acknowledged to one cannot be delivered to the other.
-  private mutating func abort(_ environment: inout Environment) {
+  /// Ends the connection at both ends: what one has sent cannot be delivered to the other as it should be.
+  mutating func abort(_ environment: inout Environment) {
+    guard phase != .closed else { return }
     for direction in Direction.allCases { injectReset(direction, &environment) }
     environment.counters.aborted += 1
     enter(.closed, at: environment.now)

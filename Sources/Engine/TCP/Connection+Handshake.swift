@@ -9,8 +9,7 @@ extension Connection {
       return
     }
     self[.toServer].begin(at: arrival.sequence + 1)
-    self[.toServer].offer = options
-    self[.toServer].synWindow = arrival.tcp.window
+    self[.toServer].offer = Half.Offer(arrival.tcp)
     self[.toServer].learn(arrival)
   }
 
@@ -29,9 +28,8 @@ extension Connection {
       enter(.midstream, at: now)
       return false
     }
-    let clientWindow = Int(self[.toServer].synWindow)
     self[.toClient].begin(at: arrival.sequence + 1)
-    self[.toClient].offer = options
+    self[.toClient].offer = Half.Offer(arrival.tcp)
     self[.toClient].learn(arrival)
     let client = self[.toServer].offer
     // Window scaling, timestamps and SACK hold where both offered them (RFC 7323, RFC 2018).
@@ -42,18 +40,18 @@ extension Connection {
     // The smaller offer of the two: either end's may stand for the narrower side of the path.
     let fallback: UInt16 = arrival.ip.isIPv6 ? 1_220 : 536
     let segment = Int(min(options.maximumSegmentSize ?? fallback, client.maximumSegmentSize ?? fallback))
-    let room = client.timestamps != nil && options.timestamps != nil ? 12 : 0
+    let room = usesTimestamps ? 12 : 0
     self[.toServer].sender.maximumSegment = max(64, segment - room)
     self[.toClient].sender.maximumSegment = max(64, segment - room)
     self[.toServer].sender.openWindow(Int(arrival.tcp.window))
-    self[.toClient].sender.openWindow(clientWindow)
+    self[.toClient].sender.openWindow(Int(client.window))
     enter(.synReceived, at: now)
     return true
   }
 
   /// Whether both ends agreed on timestamps.
-  var usesTimestamps: Bool { self[.toServer].offer.timestamps != nil && self[.toClient].offer.timestamps != nil }
+  var usesTimestamps: Bool { self[.toServer].offer.hasTimestamps && self[.toClient].offer.hasTimestamps }
 
   /// Whether both ends agreed on selective acknowledgements.
-  var usesSACK: Bool { self[.toServer].offer.sackPermitted && self[.toClient].offer.sackPermitted }
+  var usesSACK: Bool { self[.toServer].offer.permitsSACK && self[.toClient].offer.permitsSACK }
 }

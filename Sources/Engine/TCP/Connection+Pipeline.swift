@@ -1,11 +1,15 @@
 /// The pipelines of a connection: running them, and changing them while it lives.
 extension Connection {
   /// Runs the pipeline of `direction` over `stream` and hands what comes out to TCP out.
-  mutating func runPipeline(_ direction: Direction, _ stream: inout SegmentQueue, _ environment: inout Environment) {
+  ///
+  /// - Parameter patience: how many times its hold time a module may hold; nil where only new octets have come.
+  mutating func runPipeline(
+    _ direction: Direction, _ stream: inout SegmentQueue, patience: Int64? = nil, _ environment: inout Environment
+  ) {
     let isEnded = self[direction].receiver.isEnded
     if !self[direction].pipeline.stages.isEmpty {
       halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: isEnded, patience: holdPatience(direction), instances: &instances, pool: environment.pool,
+        &stream, isEnded: isEnded, patience: patience, instances: &instances, pool: environment.pool,
         now: environment.now)
     }
     halves[direction.rawValue].sender.append(&stream, in: environment.pool)
@@ -88,7 +92,7 @@ extension Connection {
     for direction in Direction.allCases {
       var stream = SegmentQueue()
       halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: self[direction].receiver.isEnded, patience: holdPatience(direction), instances: &instances,
+        &stream, isEnded: self[direction].receiver.isEnded, patience: nil, instances: &instances,
         pool: environment.pool, now: environment.now)
       halves[direction.rawValue].sender.append(&stream, in: environment.pool)
       if self[direction].sender.map.jumps > 0 { isEdited = true }

@@ -38,7 +38,7 @@ extension Connection {
       }
       if let due = holdDeadline(direction), due <= environment.now {
         var stream = SegmentQueue()
-        runPipeline(direction, &stream, &environment)
+        runPipeline(direction, &stream, patience: holdPatience(direction), &environment)
         flush(direction, &environment)
       }
       retransmissionExpired(direction, &environment)
@@ -56,7 +56,8 @@ extension Connection {
   /// that this one does not repeat.
   func isSuperseded(by arrival: Arrival) -> Bool {
     if isOver { return true }
-    return phase == .synSent && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
+    return phase == .synSent
+      && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
   }
 

@@ -14,9 +14,7 @@ struct Half {
   /// Whether packets made here for this direction must not be tracked.
   var isUntracked = false
   /// What the source offered in its SYN.
-  var offer = TCPOptions()
-  /// The window in its SYN, in octets.
-  var synWindow: UInt16 = 0
+  var offer = Offer()
   /// The first octet of the segment that last came before its turn.
   var recentEarly: InSequence?
   /// The source as packets of its own show it; packets made here look the same.
@@ -37,6 +35,16 @@ struct Half {
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
+  }
+
+  /// What a SYN offers.
+  struct Offer {
+    var maximumSegmentSize: UInt16?
+    var windowScale: UInt8?
+    var permitsSACK = false
+    var hasTimestamps = false
+    /// Octets.
+    var window: UInt16 = 0
   }
 
   struct Retransmission {
@@ -71,5 +79,15 @@ struct Half {
     receiver.removeAll(in: pool)
     pipeline.removeAll(in: pool)
     sender.removeAll(in: pool)
+  }
+}
+
+extension Half.Offer {
+  init(_ syn: TCPHeader) {
+    maximumSegmentSize = syn.options.maximumSegmentSize
+    windowScale = syn.options.windowScale
+    permitsSACK = syn.options.sackPermitted
+    hasTimestamps = syn.options.timestamps != nil
+    window = syn.window
   }
 }

@@ -14,8 +14,8 @@ struct OutOfOrderQueue {
 
   var isEmpty: Bool { segments.isEmpty }
   var count: Int { segments.count }
-  /// The number of the first octet.
-  var start: InSequence? { segments.first?.source }
+  /// The first number that waits.
+  var first: InSequence? { segments.first?.source }
 
   /// What became of a segment.
   enum Outcome {
@@ -28,13 +28,13 @@ struct OutOfOrderQueue {
 
   /// Takes in `segment`, trimmed to what is not there yet. The caller keeps its own reference.
   mutating func insert(_ segment: Segment, in pool: SlabPool) -> Outcome {
-    let isContradicted = !agrees(segment, pool)
+    let isContradicted = !agrees(segment, in: pool)
     guard fill(segment, in: pool) else { return .refused }
     return isContradicted ? .contradicted : .kept
   }
 
   /// Whether every octet of `segment` that is kept already is the same.
-  func agrees(_ segment: Segment, _ pool: SlabPool) -> Bool {
+  func agrees(_ segment: Segment, in pool: SlabPool) -> Bool {
     let end = Self.end(segment)
     for index in firstIndex(endingBehind: segment.source)..<segments.count {
       let kept = segments[index]
@@ -71,7 +71,7 @@ struct OutOfOrderQueue {
     if index < segments.count, segments[index].source <= segment.source {
       let overlap = Self.end(segments[index]) - segment.source
       guard overlap < segment.count else { return true }
-      Self.trim(&segment, front: overlap)
+      segment.trim(front: overlap)
       index += 1
     }
     while index < segments.count {
@@ -86,7 +86,7 @@ struct OutOfOrderQueue {
       }
       let covered = Self.end(segments[index]) - segment.source
       guard covered < segment.count else { return true }
-      Self.trim(&segment, front: covered)
+      segment.trim(front: covered)
       index += 1
     }
     return add(segment, at: index, in: pool)
@@ -103,12 +103,6 @@ struct OutOfOrderQueue {
 
   private static func end(_ segment: Segment) -> InSequence { segment.source + segment.count }
 
-  private static func trim(_ segment: inout Segment, front count: Int) {
-    segment.start += UInt32(count)
-    segment.source += count
-    segment.sourceCount -= UInt32(count)
-  }
-
   /// Takes out what is in order at `next`, with its reference.
   mutating func pop(at next: InSequence, in pool: SlabPool) -> Segment? {
     while var first = segments.first, first.source <= next {
@@ -116,7 +110,7 @@ struct OutOfOrderQueue {
       cost -= pool.cost(of: first.slab)
       let old = next - first.source
       if old < first.count {
-        if old > 0 { Self.trim(&first, front: old) }
+        if old > 0 { first.trim(front: old) }
         return first
       }
       pool.release(first.slab)

@@ -33,18 +33,35 @@ struct Receiver {
   /// Takes `segment`, which begins at RCV.NXT, and whatever has waited for it, to the end of `stream`. Takes over the
   /// reference of the segment.
   ///
-  /// - Returns: false where it says otherwise than what waits: the first copy counts, and it ends in front of that.
+  /// - Returns: whether all of it was taken as it is; octets that came before, in segments that waited, stay as they came.
   mutating func accept(_ segment: Segment, to stream: inout SegmentQueue, in pool: SlabPool) -> Bool {
-    var segment = segment
-    let isWhole = outOfOrder.agrees(segment, pool)
-    if !isWhole, let first = outOfOrder.start {
-      segment.sourceCount = UInt32(first - segment.source)
-      segment.end = segment.start + segment.sourceCount
+    let isWhole = outOfOrder.agrees(segment, in: pool)
+    var rest = segment
+    while let waiting = outOfOrder.first, waiting < rest.source + rest.count {
+      let front = waiting - rest.source
+      if front > 0 {
+        var piece = rest
+        piece.end = piece.start + UInt32(front)
+        piece.sourceCount = UInt32(front)
+        pool.retain(piece.slab)
+        append(piece, to: &stream)
+      }
+      while let kept = outOfOrder.pop(at: next, in: pool) { append(kept, to: &stream) }
+      guard next < rest.source + rest.count else {
+        pool.release(rest.slab)
+        drain(to: &stream, in: pool)
+        return isWhole
+      }
+      rest.trim(front: next - rest.source)
     }
-    next += segment.count
-    stream.append(segment)
+    append(rest, to: &stream)
     drain(to: &stream, in: pool)
     return isWhole
+  }
+
+  private mutating func append(_ segment: Segment, to stream: inout SegmentQueue) {
+    next += segment.count
+    stream.append(segment)
   }
 
   /// Notes the source's FIN with the number `sequence`. The one that comes in its turn counts, whatever was announced early.
@@ -58,10 +75,7 @@ struct Receiver {
   }
 
   private mutating func drain(to stream: inout SegmentQueue, in pool: SlabPool) {
-    while let segment = outOfOrder.pop(at: next, in: pool) {
-      next += segment.count
-      stream.append(segment)
-    }
+    while let segment = outOfOrder.pop(at: next, in: pool) { append(segment, to: &stream) }
     if let finish { acceptFinish(finish) }
   }
 

@@ -33,6 +33,9 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
+  /// Whether something has been acknowledged to the source before the destination had it.
+  private(set) var hasOwned = false
+
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
@@ -210,15 +213,13 @@ struct Sender {
   /// The window is what the source may send after mapping: up to the number that stands for the right edge, and never
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
-    let mapped = map.acknowledgement(number)
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
     if next - number >= 0 {
-      offeredEdge = .later(offeredEdge, map.acknowledgement(number + window))
-      told = .later(told, mapped)
+      offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
+      // What has been acknowledged early is not taken back.
+      told = .later(told, map.acknowledgement(number))
     }
-    // What has been acknowledged early is not taken back.
-    let acknowledgement = InSequence.later(mapped, told)
-    return (acknowledgement, max(0, offeredEdge - acknowledgement))
+    return (told, max(0, offeredEdge - told))
   }
 
   /// What the source may be told now, without a word of the destination's.
@@ -227,10 +228,17 @@ struct Sender {
   }
 
   /// Takes over the delivery of everything in front of `number`: the source is told that it has arrived.
-  mutating func own(upTo number: InSequence) { told = .later(told, number) }
+  mutating func own(upTo number: InSequence) {
+    told = .later(told, number)
+    hasOwned = true
+  }
+
+  /// Whether more can be acknowledged to the source than it has been told, and no acknowledgement of the destination's is
+  /// to be expected that would say so.
+  var hasNewsForSource: Bool { inFlight == 0 && canTellSource }
 
   /// Whether more can be acknowledged to the source than it has been told.
-  var hasNewsForSource: Bool { map.acknowledgement(unacknowledged) > told }
+  var canTellSource: Bool { map.acknowledgement(unacknowledged) > told }
 
   /// The SACK blocks for the source that those of the destination stand for; what collapses is dropped.
   func translate(_ blocks: SACKBlocks) -> SACKBlocks {

@@ -144,11 +144,15 @@ struct Host {
       }
       guard count > 0 else { break }
       let isLast = offset + count == outgoing.count
-      list.append(packet(next, isLast ? [.ack, .psh] : .ack, payload: Array(outgoing[offset..<offset + count]), now: now))
+      list.append(
+        packet(next, isLast ? [.ack, .psh] : .ack, payload: Array(outgoing[offset..<offset + count]), now: now))
       next &+= UInt32(count)
     }
     if next != unacknowledged, deadline == nil { arm(now) }
-    if !list.isEmpty { pendingDelayed = 0; delayedDeadline = nil }
+    if !list.isEmpty {
+      pendingDelayed = 0
+      delayedDeadline = nil
+    }
     return list
   }
 

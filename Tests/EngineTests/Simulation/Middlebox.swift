@@ -24,11 +24,11 @@ struct Middlebox: ~Copyable {
 
   /// Swaps in one flow that matches everything, with `modules`.
   mutating func configure(_ modules: [any ProcessingModule], at now: Instant = .zero) throws {
-    try configure([("any", modules)], at: now)
+    try configure(flows: [("any", modules)], at: now)
   }
 
   /// Swaps in a flow for each match.
-  mutating func configure(_ flows: [(match: String, modules: [any ProcessingModule])], at now: Instant = .zero) throws {
+  mutating func configure(flows: [(match: String, modules: [any ProcessingModule])], at now: Instant = .zero) throws {
     var list: [Flow] = []
     for (index, flow) in flows.enumerated() {
       let attached = flow.modules.enumerated().map {

@@ -123,7 +123,8 @@ struct Simulation: ~Copyable {
     case .client: fromClient(client.receive(event.packet, now: now))
     case .server: fromServer(server.receive(event.packet, now: now))
     case .boxFromClient, .boxFromServer:
-      let segment = min(client.options.maximumSegment, server.options.maximumSegment)
+      let segment =
+        min(client.options.maximumSegment, server.options.maximumSegment)
         - (client.options.usesTimestamps && server.options.usesTimestamps ? 12 : 0)
       let outcome = box.receive(event.packet, isGSO: event.isGSO, at: now)
       if let packet = outcome.packet {

@@ -63,9 +63,12 @@ import Testing
     var bytes: [UInt8] = []
     while bytes.count < count {
       switch Int.random(in: 0..<4, using: &random) {
-      case 0: bytes += [UInt8](repeating: UInt8.random(in: 0...5, using: &random), count: Int.random(in: 1...60, using: &random))
+      case 0:
+        bytes += [UInt8](
+          repeating: UInt8.random(in: 0...5, using: &random), count: Int.random(in: 1...60, using: &random))
       case 1: bytes.append(UInt8.random(in: 0...5, using: &random))
-      default: for _ in 0..<Int.random(in: 1...400, using: &random) { bytes.append(UInt8.random(in: 5...255, using: &random)) }
+      default:
+        for _ in 0..<Int.random(in: 1...400, using: &random) { bytes.append(UInt8.random(in: 5...255, using: &random)) }
       }
     }
     return Array(bytes.prefix(count))
@@ -98,8 +101,12 @@ import Testing
     simulation.run()
     let expectUp = editor.edit(upload)
     let expectDown = editor.edit(download)
-    #expect(simulation.server.received == expectUp, "upload, \(test.name), seed \(seed): \(simulation.server.received.count) of \(expectUp.count)")
-    #expect(simulation.client.received == expectDown, "download, \(test.name), seed \(seed): \(simulation.client.received.count) of \(expectDown.count)")
+    #expect(
+      simulation.server.received == expectUp,
+      "upload, \(test.name), seed \(seed): \(simulation.server.received.count) of \(expectUp.count)")
+    #expect(
+      simulation.client.received == expectDown,
+      "download, \(test.name), seed \(seed): \(simulation.client.received.count) of \(expectDown.count)")
     #expect(simulation.client.isDone && simulation.server.isDone, "\(test.name), seed \(seed)")
     #expect(simulation.client.complaints == [] && simulation.server.complaints == [], "\(test.name), seed \(seed)")
     let statistics = simulation.box.engine.statistics

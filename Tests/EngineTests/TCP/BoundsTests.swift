@@ -6,7 +6,7 @@ import Testing
 @Suite struct BoundsTests {
   /// Two ends that work together: endless data in super-packets, and never an acknowledgement.
   @Test func sentDataThatIsNeverAcknowledgedIsBounded() throws {
-    var conversation = try Conversation([Reader()], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    var conversation = try Exchange([Reader()], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
     let payload = [UInt8](repeating: 9, count: 60_000)
     _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
     for index in 0..<4_000 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
@@ -17,7 +17,7 @@ import Testing
   @Test func memoryLimitHoldsForLargePackets() throws {
     var settings = Settings()
     settings.memoryLimit = 4 << 20
-    var conversation = try Conversation([Reader()], settings: settings, synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    var conversation = try Exchange([Reader()], settings: settings, synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
     let payload = [UInt8](repeating: 9, count: 60_000)
     _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
     for index in 0..<200 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test func octetLeftOfASuperPacketDoesNotHoldAllOfIt() throws {
-    var conversation = try Conversation([ByteEditor(rule: [1: []])], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    var conversation = try Exchange([ByteEditor(rule: [1: []])], synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
     let payload = [UInt8](repeating: 1, count: 19_800) + [UInt8](repeating: 9, count: 200)
     _ = conversation.fromServer(0, acknowledging: 0, window: 65_535)
     for index in 0..<30 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
@@ -38,7 +38,7 @@ import Testing
   @Test func editsSucceedWhereMemoryIsExhausted() throws {
     var settings = Settings()
     settings.memoryLimit = 200_000
-    var conversation = try Conversation(
+    var conversation = try Exchange(
       [ByteEditor(rule: [2: [UInt8](repeating: 2, count: 1_000)])], settings: settings)
     var offset = 0
     for _ in 0..<20 {
@@ -51,7 +51,7 @@ import Testing
   }
 
   @Test func timersOfAConnectionDoNotGatherOverTime() throws {
-    var conversation = try Conversation([ByteEditor(rule: [:], hold: 5)])
+    var conversation = try Exchange([ByteEditor(rule: [:], hold: 5)])
     for index in 0..<300 {
       _ = conversation.fromClient(index, payload: [9])
       _ = conversation.wait(.seconds(1))

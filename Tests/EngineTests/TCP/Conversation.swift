@@ -2,88 +2,116 @@ import Testing
 
 @testable import Engine
 
-/// One connection through a middlebox, packet by packet. Numbers are counted from the one behind each end's SYN, and may
-/// be negative.
+/// A connection in a given state and a script of segments: what each becomes is compared as a whole.
+///
+/// The client's numbers start at 1,000, the server's at 5,000; offsets count octets of the stream from 0.
 struct Conversation: ~Copyable {
   var box: Middlebox
   var now = Instant.zero
-  static let client = Endpoint(address: IPAddress("10.0.0.1")!, port: 40_000)
-  static let server = Endpoint(address: IPAddress("10.0.1.2")!, port: 80)
+  let client: Endpoint
+  let server: Endpoint
+  var usesTimestamps = false
+
   static let clientStart: UInt32 = 1_001
-  static let serverStart: UInt32 = 0xffff_f001
+  static let serverStart: UInt32 = 5_001
 
-  /// An opened connection, both ends with windows that are not scaled.
-  init(
-    _ modules: [any ProcessingModule], settings: Settings = Settings(), window: UInt16 = 65_535,
-    synOptions: [UInt8] = [2, 4, 5, 0xb4, 4, 2]
-  ) throws {
-    box = Middlebox(settings)
+  init(_ modules: [any ProcessingModule], isIPv6: Bool = false, settings: Settings = Settings()) throws {
+    let client = Endpoint(address: try #require(IPAddress(isIPv6 ? "fd00::1" : "10.0.0.1")), port: 40_000)
+    let server = Endpoint(address: try #require(IPAddress(isIPv6 ? "fd00::2" : "10.0.1.2")), port: 80)
+    var box = Middlebox(settings)
     try box.configure(modules)
-    _ = fromClient(-1, flags: .syn, window: window, options: synOptions)
-    _ = fromServer(-1, acknowledging: 0, flags: [.syn, .ack], window: window, options: synOptions)
-    _ = fromClient(0, window: window)
+    self.client = client
+    self.server = server
+    self.box = box
   }
 
-  /// A middlebox that no packet has come to yet.
-  init(unopened modules: [any ProcessingModule]) throws {
-    box = Middlebox()
-    try box.configure(modules)
+  /// After the three-way handshake, with SACK and a maximum segment of 1,000 octets.
+  static func established(
+    _ modules: [any ProcessingModule], isIPv6: Bool = false, usesTimestamps: Bool = false
+  ) throws -> Conversation {
+    var conversation = try Conversation(modules, isIPv6: isIPv6)
+    conversation.usesTimestamps = usesTimestamps
+    try conversation.shakeHands()
+    return conversation
   }
 
+  /// SYN, SYN-ACK and ACK, all of which pass as they are.
+  mutating func shakeHands() throws {
+    let options: [UInt8] = [2, 4, 3, 232, 4, 2] + (usesTimestamps ? stamp(10, 0) : [])
+    let syn = TCPPacket(from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, options: options)
+    #expect(box.receive(syn, at: now).kind == .accepted)
+    let answer = TCPPacket(
+      from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart,
+      flags: [.syn, .ack],
+      options: options)
+    #expect(box.receive(answer, at: now).kind == .accepted)
+    #expect(fromClient(0, acknowledging: 0).kind == .accepted)
+  }
+
+  private func stamp(_ value: UInt8, _ echo: UInt8) -> [UInt8] { [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo] }
+
+  /// A segment of the client's: `offset` in what it sends, `acknowledging` so much of what the server sends.
   mutating func fromClient(
-    _ offset: Int, acknowledging number: Int = 0, flags: TCPFlags = .ack, window: UInt16 = 65_535, options: [UInt8] = [],
-    payload: [UInt8] = [], isGSO: Bool = false
+    _ offset: Int, _ text: String = "", acknowledging: Int, flags: TCPFlags = .ack, window: UInt16 = 60_000,
+    options: [UInt8] = [], isGSO: Bool = false, mark: UInt32 = 0
   ) -> Middlebox.Outcome {
-    let packet = TCPPacket(
-      from: Self.client, to: Self.server, sequence: Self.clientStart &+ UInt32(truncatingIfNeeded: offset),
-      acknowledgement: flags.contains(.ack) ? Self.serverStart &+ UInt32(truncatingIfNeeded: number) : 0, flags: flags,
-      window: window, options: options, payload: payload)
-    return box.receive(packet, isGSO: isGSO, at: now)
+    box.receive(
+      TCPPacket(
+        from: client, to: server, sequence: Self.clientStart &+ UInt32(truncatingIfNeeded: offset),
+        acknowledgement: Self.serverStart &+ UInt32(truncatingIfNeeded: acknowledging), flags: flags, window: window,
+        options: options + (usesTimestamps ? stamp(20, 30) : []), payload: Array(text.utf8)),
+      isGSO: isGSO, mark: mark, at: now)
   }
 
+  /// A segment of the server's.
   mutating func fromServer(
-    _ offset: Int, acknowledging number: Int = 0, flags: TCPFlags = .ack, window: UInt16 = 65_535, options: [UInt8] = [],
-    payload: [UInt8] = [], isGSO: Bool = false
+    _ offset: Int, _ text: String = "", acknowledging: Int = 0, flags: TCPFlags = .ack, window: UInt16 = 60_000,
+    options: [UInt8] = [], isGSO: Bool = false, mark: UInt32 = 0
   ) -> Middlebox.Outcome {
-    let packet = TCPPacket(
-      from: Self.server, to: Self.client, sequence: Self.serverStart &+ UInt32(truncatingIfNeeded: offset),
-      acknowledgement: flags.contains(.ack) ? Self.clientStart &+ UInt32(truncatingIfNeeded: number) : 0, flags: flags,
-      window: window, options: options, payload: payload)
-    return box.receive(packet, isGSO: isGSO, at: now)
+    box.receive(
+      TCPPacket(
+        from: server, to: client, sequence: Self.serverStart &+ UInt32(truncatingIfNeeded: offset),
+        acknowledgement: Self.clientStart &+ UInt32(truncatingIfNeeded: acknowledging), flags: flags, window: window,
+        options: options + (usesTimestamps ? stamp(30, 20) : []), payload: Array(text.utf8)),
+      isGSO: isGSO, mark: mark, at: now)
   }
 
-  /// Lets time pass; what is injected meanwhile.
-  mutating func wait(_ span: Nanoseconds) -> [TCPPacket] {
-    let end = now + span
-    var list: [TCPPacket] = []
-    while let deadline = box.engine.nextDeadline, deadline <= end {
-      now = max(now, deadline)
-      list += box.advance(to: now)
+  mutating func pass(_ span: Nanoseconds) -> [TCPPacket] {
+    now = now + span
+    return box.advance(to: now)
+  }
+
+  static func sack(_ blocks: [(Int, Int)], from start: UInt32) -> [UInt8] {
+    func octets(_ offset: Int) -> [UInt8] {
+      let number = start &+ UInt32(truncatingIfNeeded: offset)
+      return [UInt8(number >> 24), UInt8(number >> 16 & 255), UInt8(number >> 8 & 255), UInt8(number & 255)]
     }
-    now = end
-    return list
+    return [1, 1, 5, UInt8(2 + 8 * blocks.count)] + blocks.flatMap { octets($0.0) + octets($0.1) }
   }
+}
 
-  /// What the table says of the connection.
-  func info() throws -> ConnectionInfo {
-    let list = box.engine.connections(limit: 1)
-    return try #require(list.first)
+extension TCPPacket {
+  /// The essence of a segment, as offsets in the two streams.
+  var summary: String {
+    let isFromServer = headers?.ip.source.description.hasSuffix("2") ?? false
+    let own = isFromServer ? Conversation.serverStart : Conversation.clientStart
+    let other = isFromServer ? Conversation.clientStart : Conversation.serverStart
+    let flags = tcp.flags
+    let names: [(TCPFlags, String)] = [(.syn, "S"), (.fin, "F"), (.rst, "R"), (.psh, "P"), (.ack, ".")]
+    var text = isFromServer ? "server " : "client "
+    text += names.filter { flags.contains($0.0) }.map(\.1).joined()
+    text += " \(Int32(bitPattern: tcp.sequence &- own))"
+    if flags.contains(.ack) { text += " ack \(Int32(bitPattern: tcp.acknowledgement &- other))" }
+    for index in 0..<tcp.options.sack.count {
+      let (left, right) = tcp.options.sack[index]
+      text += " sack \(Int32(bitPattern: left &- other))-\(Int32(bitPattern: right &- other))"
+    }
+    if !payload.isEmpty { text += " '\(String(decoding: payload, as: UTF8.self))'" }
+    return text
   }
-
-  var statistics: Statistics { box.engine.statistics }
 }
 
 extension Middlebox.Outcome {
-  /// All packets that left: the one that went on, and those injected behind it.
-  var packets: [TCPPacket] { (packet.map { [$0] } ?? []) + injected }
-
-  /// The payload that left for `end`, by offset from `start`; later packets do not overwrite earlier ones.
-  func octets(to end: Endpoint, from start: UInt32) -> [Int: UInt8] {
-    var octets: [Int: UInt8] = [:]
-    for packet in packets where packet.tcp.destinationPort == end.port {
-      let first = Int(Int32(bitPattern: packet.tcp.sequence &- start))
-      for (index, byte) in packet.payload.enumerated() where octets[first + index] == nil { octets[first + index] = byte }
-    }
-    return octets
-  }
+  /// What leaves, in order: the packet itself, if it goes on, then what is injected.
+  var out: [String] { ([packet].compactMap { $0 } + injected).map(\.summary) }
 }

@@ -5,11 +5,11 @@ import Testing
 /// Of octets that come twice with different content the first copy counts, for the modules and on the wire.
 @Suite struct FirstCopyTests {
   @Test func segmentInTurnDoesNotReplaceWhatCameBeforeItsTurn() throws {
-    var conversation = try Conversation([Reader()])
+    var conversation = try Exchange([Reader()])
     let early = conversation.fromClient(10, payload: Array("GOOD!".utf8))
     #expect(early.kind == .accepted)
     let outcome = conversation.fromClient(0, payload: Array("0123456789EVIL!".utf8))
-    let octets = outcome.octets(to: Conversation.server, from: Conversation.clientStart)
+    let octets = outcome.octets(to: Exchange.server, from: Exchange.clientStart)
     for (offset, byte) in "0123456789GOOD!".utf8.enumerated() {
       if let left = octets[offset] { #expect(left == byte, "at \(offset)") }
     }
@@ -28,12 +28,12 @@ import Testing
   }
 
   @Test func destinationItselfTellsWhatItMissesWhereNothingEdits() throws {
-    var conversation = try Conversation([Reader()])
+    var conversation = try Exchange([Reader()])
     _ = conversation.fromClient(0, payload: [5])
     _ = conversation.fromClient(100, payload: [6, 6])
     _ = conversation.fromClient(200, payload: [7, 7])
     // The segment at 100 was lost behind us: the source must not be told that it has arrived.
-    let start = Conversation.clientStart
+    let start = Exchange.clientStart
     func octets(_ number: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: number >> (24 - 8 * $0)) } }
     let outcome = conversation.fromServer(
       0, acknowledging: 1, options: [1, 1, 5, 10] + octets(start &+ 200) + octets(start &+ 202))

@@ -15,18 +15,18 @@ import Testing
   static let grow = ByteEditor(rule: [2: [2, 2, 2, 2]])
 
   @Test func octetBeyondAClosedWindowReachesTheDestination() throws {
-    var conversation = try Conversation([Self.grow], window: 4)
+    var conversation = try Exchange([Self.grow], window: 4)
     _ = conversation.fromClient(0, payload: [2])
     _ = conversation.fromServer(0, acknowledging: 4, window: 0)
     // The update of the window is lost; the source probes with its next octet.
     let first = conversation.fromClient(1, payload: [9])
-    #expect(first.octets(to: Conversation.server, from: Conversation.clientStart) == [4: 9])
+    #expect(first.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 9])
     let again = conversation.fromClient(1, payload: [9])
-    #expect(again.octets(to: Conversation.server, from: Conversation.clientStart) == [4: 9])
+    #expect(again.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 9])
   }
 
   @Test func closedWindowIsWaitedForAsLongAsTheDestinationAnswers() throws {
-    var conversation = try Conversation([Patient()], window: 100)
+    var conversation = try Exchange([Patient()], window: 100)
     _ = conversation.fromClient(0, payload: [5, 5])
     // Held, acknowledged early, and then kept from the destination by its window.
     _ = conversation.wait(.milliseconds(1_500))
@@ -42,18 +42,18 @@ import Testing
   }
 
   @Test func silentDestinationIsGivenUp() throws {
-    var conversation = try Conversation([Patient()], window: 100)
+    var conversation = try Exchange([Patient()], window: 100)
     _ = conversation.fromClient(0, payload: [5, 5])
     let injected = conversation.wait(.seconds(1_000))
     #expect(injected.filter { $0.tcp.flags.contains(.rst) }.count == 2)
   }
 
   @Test func keepAliveOfTheDestinationReachesTheSourceWhileWeOwe() throws {
-    var conversation = try Conversation([Patient()], window: 100)
+    var conversation = try Exchange([Patient()], window: 100)
     _ = conversation.fromServer(0, payload: [7])
     _ = conversation.fromClient(0, acknowledging: 1, payload: [5, 5])
     _ = conversation.wait(.milliseconds(1_500))
     let outcome = conversation.fromServer(0, acknowledging: 0)
-    #expect(outcome.packet?.tcp.sequence == Conversation.serverStart)
+    #expect(outcome.packet?.tcp.sequence == Exchange.serverStart)
   }
 }

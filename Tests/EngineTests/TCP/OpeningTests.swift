@@ -8,8 +8,8 @@ import Testing
   static let options: [UInt8] = [2, 4, 5, 0xb4]
 
   /// Opens, with `interfere` between SYN and SYN-ACK; whether the connection is edited then.
-  private func isEdited(_ interfere: (inout Conversation) -> Void) throws -> Bool {
-    var conversation = try Conversation(unopened: [Self.editor])
+  private func isEdited(_ interfere: (inout Exchange) -> Void) throws -> Bool {
+    var conversation = try Exchange(unopened: [Self.editor])
     _ = conversation.fromClient(-1, flags: .syn, options: Self.options)
     interfere(&conversation)
     _ = conversation.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: Self.options)
@@ -19,7 +19,7 @@ import Testing
 
   @Test func strayPacketOfTheServerDoesNotEndEditing() throws {
     // Of an earlier connection with these ports, or forged.
-    let strays: [(inout Conversation) -> Void] = [
+    let strays: [(inout Exchange) -> Void] = [
       { _ in },
       { _ = $0.fromServer(-5_000, acknowledging: 7_000) },
       { _ = $0.fromServer(-5_000, acknowledging: 7_000, flags: [.ack, .fin], payload: [4]) },

@@ -18,7 +18,9 @@ import Testing
         let bytes = (0..<Int.random(in: 1...min(40, 400 - start), using: &random)).map { _ in
           UInt8.random(in: 0...255, using: &random)
         }
-        let contradicts = bytes.enumerated().contains { model[start + $0.offset].map { $0 } ?? $0.element != $0.element }
+        let contradicts = bytes.enumerated().contains {
+          model[start + $0.offset].map { $0 } ?? $0.element != $0.element
+        }
         let place = unsafe bytes.withUnsafeBytes { unsafe pool.copy($0)! }
         let segment = Segment.kept(place.slab, place.start, place.end, source: InSequence(first) + start)
         #expect(queue.insert(segment, in: pool) == (contradicts ? .contradicted : .kept), "seed \(seed)")

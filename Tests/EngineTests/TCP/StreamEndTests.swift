@@ -8,7 +8,7 @@ import Testing
 
   @Test(arguments: [[any ProcessingModule]](arrayLiteral: [Reader()], [editor]))
   func dataBehindFinishIsNeverTaken(_ modules: [any ProcessingModule]) throws {
-    var conversation = try Conversation(modules)
+    var conversation = try Exchange(modules)
     _ = conversation.fromClient(0, payload: [5, 2, 6])
     _ = conversation.fromClient(3, flags: [.ack, .fin], payload: [7])
     let octets = try conversation.info().toServer.octetsIn
@@ -23,13 +23,13 @@ import Testing
 
   @Test(arguments: [[any ProcessingModule]](arrayLiteral: [Reader()], [editor]))
   func earlyFinishWithAnotherNumberDoesNotHideTheRealOne(_ modules: [any ProcessingModule]) throws {
-    var conversation = try Conversation(modules)
+    var conversation = try Exchange(modules)
     _ = conversation.fromClient(500, flags: [.ack, .fin])
     _ = conversation.fromClient(0, payload: [5, 6])
     let outcome = conversation.fromClient(2, flags: [.ack, .fin])
     let finish = try #require(outcome.packet)
     #expect(finish.tcp.flags.contains(.fin))
-    #expect(finish.tcp.sequence == Conversation.clientStart &+ 2)
+    #expect(finish.tcp.sequence == Exchange.clientStart &+ 2)
   }
 
   @Test func moduleAttachedBehindTheEndInsertsNothing() throws {
@@ -42,7 +42,7 @@ import Testing
         window.releaseAll()
       }
     }
-    var conversation = try Conversation([Reader()])
+    var conversation = try Exchange([Reader()])
     _ = conversation.fromClient(0, flags: [.ack, .fin], payload: [5])
     try conversation.box.configure([Appender()], at: conversation.now)
     let injected = conversation.box.takeInjections()

@@ -1,0 +1,85 @@
+"""Two ends of a TCP connection that send to each other at the same time, and data for them."""
+
+import random
+import socket
+import threading
+
+MIB = 1 << 20
+
+
+def cats(size, *, seed):
+    """Octets rich in `cat`, near misses of it and what edits of it might make of them."""
+    source = random.Random(seed)
+    words = [b"cat", b"cat", b"ca", b"c", b"cca", b"caat", b"act", b"caterpillar", b"caterpilla", b"catcat", b"Cat",
+             b"\x00", b"\xff\xfe", b"\r\n"]
+    words += [source.randbytes(source.randint(1, 200)) for _ in range(40)]
+    # A few MiB made word by word, cut at random and put together again.
+    text = b"".join(source.choices(words, k=40_000))
+    parts, length = [], 0
+    while length < size:
+        start = source.randrange(len(text) - 1)
+        part = text[start:start + source.randint(1, 400_000)][:size - length]
+        parts.append(part)
+        length += len(part)
+    return b"".join(parts)
+
+
+class End:
+    """One end at work: sends `content`, ends its direction, and collects what arrives, on two threads.
+
+    content: the octets, or an iterable of parts of them that may take its time.
+    """
+
+    def __init__(self, connection, content):
+        self._connection = connection
+        self._parts = [content] if isinstance(content, bytes) else content
+        self._received = bytearray()
+        self._errors = []
+        self._threads = [threading.Thread(target=self._guard, args=(work,), daemon=True)
+                         for work in (self._send, self._receive)]
+        for thread in self._threads:
+            thread.start()
+
+    def _guard(self, work):
+        try:
+            work()
+        except OSError as error:
+            self._errors.append(error)
+
+    def _send(self):
+        for part in self._parts:
+            self._connection.sendall(part)
+        self._connection.shutdown(socket.SHUT_WR)
+
+    def _receive(self):
+        while part := self._connection.recv(MIB):
+            self._received += part
+
+    @property
+    def count(self):
+        """Octets that have arrived so far."""
+        return len(self._received)
+
+    @property
+    def so_far(self):
+        return bytes(self._received)
+
+    def finish(self, timeout=60):
+        """Waits until both directions have ended and returns what arrived."""
+        for thread in self._threads:
+            thread.join(timeout)
+            if thread.is_alive():
+                raise AssertionError(f"a transfer does not end: {self.count} octets have arrived")
+        if self._errors:
+            raise AssertionError(f"a transfer was cut off after {self.count} octets: {self._errors[0]}")
+        return bytes(self._received)
+
+
+def open_pair(net, *, ipv6=False, port=5000, timeout=30):
+    """A connection from the client to the server: both sockets."""
+    address = net.server.ipv6 if ipv6 else net.server.ipv4
+    with net.server.listen(port, ipv6=ipv6) as listener:
+        client = net.client.connect(address, port, timeout=timeout)
+        server, _ = listener.accept()
+    server.settimeout(timeout)
+    return client, server
