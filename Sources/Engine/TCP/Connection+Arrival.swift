@@ -260,7 +260,8 @@ extension Connection {
     let verdict = transmit(from: from, upTo: upTo, direction, vehicle, &environment)
     // What waited behind it may have passed already, beyond the window as well.
     self[direction].sender.sent(upTo: .earlier(map.outputEnd, self[direction].passedEdge), at: environment.now)
-    return verdict ?? probe(direction, vehicle, &environment) ?? passOn(arrival, direction, acknowledgement, &environment)
+    return verdict ?? probe(direction, vehicle, &environment)
+      ?? passOn(arrival, direction, acknowledgement, &environment)
   }
 
   /// A segment before its turn: it waits. Where nothing edits, its packet passes as well, so that the destination tells its

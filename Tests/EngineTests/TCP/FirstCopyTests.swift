@@ -17,7 +17,7 @@ import Testing
   }
 
   @Test func whatPassedBeyondTheWindowBehindAContradictionStaysSent() throws {
-    var conversation = try Conversation([Reader()], window: 1_000)
+    var conversation = try Exchange([Reader()], window: 1_000)
     _ = conversation.fromClient(900, payload: [UInt8](repeating: 7, count: 1_400))
     _ = conversation.fromClient(0, payload: [UInt8](repeating: 8, count: 910))
     // The destination has all of it, and opens its window.

@@ -6,7 +6,8 @@ import Testing
 @Suite struct LiveChangeTests {
   /// A reader that keeps the last octets it has seen, as one that looks for something does.
   struct Watcher: ProcessingModule {
-    static let description = ModuleDescription(kind: "watcher", access: .read, holdTime: .milliseconds(50), help: "Watches.")
+    static let description = ModuleDescription(
+      kind: "watcher", access: .read, holdTime: .milliseconds(50), help: "Watches.")
     init(_ arguments: Arguments) {}
     init() {}
     mutating func process(_ window: inout Window) {
@@ -15,7 +16,7 @@ import Testing
   }
 
   @Test func editorTakesNothingThatTheDestinationHasAlready() throws {
-    var conversation = try Conversation([Watcher()])
+    var conversation = try Exchange([Watcher()])
     _ = conversation.fromClient(10, payload: [UInt8](repeating: 1, count: 10))
     let passed = conversation.fromClient(0, payload: [UInt8](repeating: 1, count: 10))
     #expect(passed.kind == .accepted)
@@ -24,6 +25,6 @@ import Testing
     _ = conversation.box.takeInjections()
     _ = conversation.wait(.milliseconds(200))
     let outcome = conversation.fromClient(20, payload: [1, 6])
-    #expect(outcome.octets(to: Conversation.server, from: Conversation.clientStart) == [20: 6])
+    #expect(outcome.octets(to: Exchange.server, from: Exchange.clientStart) == [20: 6])
   }
 }
