@@ -43,6 +43,8 @@ public struct EngineCounters: CounterSet {
   public var acknowledged: UInt64 = 0
   /// Connections reset because the destination took no more of what had been acknowledged to the source.
   public var aborted: UInt64 = 0
+  /// Connections that found no place in the table; they pass unedited.
+  public var refused: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
   public var connectionsClosed: UInt64 = 0
 
@@ -55,7 +57,7 @@ public struct EngineCounters: CounterSet {
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
-      ("aborted", \.aborted),
+      ("aborted", \.aborted), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
     ]
   }

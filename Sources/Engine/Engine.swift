@@ -25,7 +25,8 @@ public struct Engine: ~Copyable {
   /// For the flows of the configuration, in its order.
   private var slots: ContiguousArray<Int> = []
   private var tallies: [UInt32: ModuleTally] = [:]
-  private var lastConnection: UInt64 = 0
+  /// Connections numbered so far.
+  private var connectionCount: UInt64 = 0
 
   /// How often a connection is looked at when nothing is due.
   private static var inspectionInterval: Nanoseconds { .seconds(60) }
@@ -150,21 +151,37 @@ public struct Engine: ~Copyable {
   ) -> UInt32? {
     let key = FlowKey(headers, arrival.metadata)
     let index = configuration.classifier.lookup(key)
-    guard index != nil || (isSyn && configuration.classifier.mayMatch(key.reversed())),
-      connections.count < environment.settings.connectionLimit
-    else {
+    guard index != nil || (isSyn && configuration.classifier.mayMatch(key.reversed())) else {
       count(index, octets: octets)
       return nil
     }
-    lastConnection += 1
+    guard hasPlace(forHandshake: isSyn) else {
+      environment.counters.refused += 1
+      count(index, octets: octets)
+      return nil
+    }
+    connectionCount += 1
+    let worker = environment.settings.worker
     if !isSyn { environment.counters.midstream += 1 }
     environment.counters.connectionsOpened += 1
     let slot = connections.insert(
       Connection(
-        id: lastConnection, client: source, server: destination, phase: isSyn ? .synSent : .midstream,
+        id: (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1, client: source,
+        server: destination, phase: isSyn ? .synSent : .midstream,
         now: environment.now))
     schedule(slot)
     return slot
+  }
+
+  /// Whether a connection may be added. Strangers fill no more than half of the table, and a handshake takes the place of one
+  /// of them, or of another that goes no further: a flood of either does not end the editing of others.
+  private mutating func hasPlace(forHandshake isHandshake: Bool) -> Bool {
+    let limit = environment.settings.connectionLimit
+    guard isHandshake else { return connections.count < limit / 2 }
+    guard connections.count >= limit else { return true }
+    guard let slot = connections.expendable({ $0.phase == .synSent || $0.phase == .midstream }) else { return false }
+    close(slot)
+    return true
   }
 
   /// Takes a segment of a connection in the table.
@@ -342,8 +359,8 @@ public struct Engine: ~Copyable {
       }
     }
     statistics.connections = connections.count
-    statistics.memoryInUse = environment.pool.inUse
-    statistics.memoryReserved = environment.pool.reserved
+    statistics.memoryInUse = environment.pool.inUse + connections.memory
+    statistics.memoryReserved = environment.pool.reserved + connections.memory
     return statistics
   }
 

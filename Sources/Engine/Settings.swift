@@ -4,7 +4,8 @@ public struct Settings: Sendable {
   public var marks = Marks.standard
   /// Octets of packet memory that may be in use.
   public var memoryLimit = 1 << 30
-  /// Connections in the table; those beyond it pass unedited.
+  /// Connections in the table. A handshake that finds no place takes that of a connection that is not edited and not open;
+  /// where there is none it passes unedited, and is counted.
   public var connectionLimit = 262_144
   /// How long a connection without packets is remembered.
   public var idleTimeout: Nanoseconds = .seconds(86_400)
@@ -12,6 +13,9 @@ public struct Settings: Sendable {
   public var handshakeTimeout: Nanoseconds = .seconds(60)
   /// How long a connection that has ended is remembered, for segments that come late.
   public var closeTimeout: Nanoseconds = .seconds(30)
+
+  /// Which of how many engines this is, so that connections have numbers of their own.
+  public var worker = (index: 0, count: 1)
 
   public init() {}
 }

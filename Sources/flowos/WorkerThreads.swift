@@ -23,6 +23,8 @@ final class WorkerThreads: DataPlane, Sendable {
     kernelCounters = Mutex(Array(repeating: [:], count: queues.count))
     self.onShutdown = onShutdown
     for (index, number) in queues.enumerated() {
+      var settings = settings
+      settings.worker = (index, queues.count)
       let worker = try Worker(queue: number, settings: settings, mailbox: mailboxes[index], logger: logger)
       if index == 0 { Self.report(worker.means, logger) }
       start(worker, index, logger)

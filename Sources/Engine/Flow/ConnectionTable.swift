@@ -13,6 +13,11 @@
   private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = unsafe []
   private var generations: ContiguousArray<UInt32> = []
   private var vacant: ContiguousArray<UInt32> = []
+  /// Where the search for a connection to give up goes on.
+  private var hand = 0
+
+  /// Slots that one such search looks at.
+  private static var searchLimit: Int { 64 }
 
   init() {}
 
@@ -68,6 +73,18 @@
     generations[Int(slot)] &+= 1
     vacant.append(slot)
   }
+
+  /// A connection that may make room for another, if there is one among the next few.
+  mutating func expendable(_ isExpendable: (borrowing Connection) -> Bool) -> UInt32? {
+    for _ in unsafe 0..<min(Self.searchLimit, slots.count) {
+      hand = unsafe (hand + 1) % slots.count
+      if let connection = unsafe slots[hand], isExpendable(unsafe connection.pointee) { return UInt32(hand) }
+    }
+    return nil
+  }
+
+  /// Octets that the connections themselves take.
+  var memory: Int { count * MemoryLayout<Connection>.stride }
 
   /// The slots in use.
   var occupied: [UInt32] {

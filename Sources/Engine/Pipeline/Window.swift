@@ -26,8 +26,9 @@ import DequeModule
   private(set) var inserted: UInt64 = 0
   private let own: UnsafeMutableBufferPointer<UInt64>
 
-  /// The segment that was last looked at, and the octets in front of it: most work goes forward.
-  private var cursor = (index: 0, base: 0)
+  /// The segments in front of the place that was last worked at; `queue` goes on behind it. Work mostly goes forward, so
+  /// it finds and changes its segments at the seam, and an edit costs the same however many there are.
+  private var passed = SegmentQueue()
 
   init(
     _ queue: consuming SegmentQueue, pool: SlabPool, own: UnsafeMutableBufferPointer<UInt64>, mustRelease: Bool,
@@ -42,7 +43,10 @@ import DequeModule
   }
 
   /// Ends the window and gives the bytes back.
-  consuming func takeQueue() -> SegmentQueue { queue }
+  consuming func takeQueue() -> SegmentQueue {
+    queue.move(all: &passed)
+    return passed
+  }
 
   /// Octets in the window.
   public var count: Int { end - base }
@@ -91,15 +95,28 @@ import DequeModule
     return bytes
   }
 
-  /// The segment that holds the octet at `position` of the queue, and the offset of the octet in it.
+  /// Moves the seam in front of the segment that holds the octet at `position`, and returns that one and the offset of the
+  /// octet in it.
   private mutating func locate(_ position: Int) -> (Segment, Int) {
-    if position < cursor.base { cursor = (0, 0) }
-    while true {
-      let segment = queue.segments[cursor.index]
-      if position < cursor.base + segment.count { return (segment, position - cursor.base) }
-      cursor.base += segment.count
-      cursor.index += 1
+    while position < passed.count, let segment = passed.popLast() { queue.prepend(segment) }
+    while let segment = queue.segments.first {
+      if position < passed.count + segment.count { return (segment, position - passed.count) }
+      _ = queue.popFirst()
+      passed.append(segment)
     }
+    preconditionFailure("position outside of the window")
+  }
+
+  /// Moves the seam to `position`, through a segment if need be.
+  private mutating func cut(at position: Int) {
+    guard position < passed.count + queue.count else {
+      queue.move(all: &passed)
+      return
+    }
+    let (_, offset) = locate(position)
+    guard offset > 0 else { return }
+    queue.splitFirst(at: offset, in: pool)
+    if let head = queue.popFirst() { passed.append(head) }
   }
 
   private func check(_ range: Range<Int>) {
@@ -154,11 +171,10 @@ import DequeModule
       let bytes = unsafe pool.bytes(segment.slab, first, first + UInt32(length))
       if let found = unsafe pattern.firstMatch(in: bytes) { return .match(at: position + found - base) }
       // What is left may start near the end of this piece and go on in the next ones.
-      let index = cursor.index
       for candidate in max(0, length - pattern.count + 1)..<length {
         guard pattern.matches(unsafe bytes[candidate], at: 0) else { continue }
         let at = position + candidate
-        switch compare(pattern, position: at, end: end, segment: index, offset: offset + candidate) {
+        switch compare(pattern, position: at, end: end, offset: offset + candidate) {
         case pattern.count: return .match(at: at - base)
         case end - at: return .partial(at: at - base)
         default: continue
@@ -170,9 +186,11 @@ import DequeModule
   }
 
   /// How many octets from `position` up to `end` agree with `pattern`.
-  private func compare(_ pattern: Pattern, position: Int, end: Int, segment: Int, offset: Int) -> Int {
+  ///
+  /// - Parameter offset: where `position` lies in the segment behind the seam.
+  private func compare(_ pattern: Pattern, position: Int, end: Int, offset: Int) -> Int {
     var agreed = 0
-    var index = segment
+    var index = 0
     var offset = offset
     while agreed < pattern.count, position + agreed < end {
       let piece = queue.segments[index]
@@ -201,9 +219,8 @@ import DequeModule
     guard !range.isEmpty else { return }
     let lower = base + range.lowerBound
     precondition(lower >= releaseMark, "these octets are released")
-    let first = cut(at: lower)
-    let last = cut(at: lower + range.count)
-    cursor = (first + queue.remove(first..<last, in: pool), lower)
+    cut(at: lower)
+    if let removed = queue.removeFirst(range.count, in: pool) { passed.append(removed) }
     end -= range.count
     edits += 1
     removed += UInt64(range.count)
@@ -215,7 +232,7 @@ import DequeModule
     guard !bytes.isEmpty else { return }
     let position = base + position
     precondition(position >= releaseMark, "these octets are released")
-    let index = cut(at: position)
+    cut(at: position)
     var done = 0
     // One slab does not hold more than its size; longer insertions take several.
     while done < bytes.count {
@@ -224,10 +241,9 @@ import DequeModule
       let (slab, start, stop) = unsafe bytes.withUnsafeBytes {
         unsafe pool.copyReserved(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
       }
-      queue.insert(.inserted(slab, start, stop), at: index + done / SlabPool.largest)
+      passed.append(.inserted(slab, start, stop))
       done += length
     }
-    cursor = (index, position)
     end += done
     edits += 1
     inserted += UInt64(done)
@@ -241,16 +257,6 @@ import DequeModule
     remove(range)
     insert(bytes, at: range.lowerBound)
     edits = min(edits, before + 1)
-  }
-
-  /// Makes a segment begin at `position` of the queue and returns its index.
-  private mutating func cut(at position: Int) -> Int {
-    guard position < queue.count else { return queue.segments.count }
-    let (_, offset) = locate(position)
-    guard offset > 0 else { return cursor.index }
-    queue.split(cursor.index, at: offset, in: pool)
-    cursor = (cursor.index + 1, position)
-    return cursor.index
   }
 
   // MARK: Releasing

@@ -27,7 +27,7 @@ struct SegmentQueue {
     while let first = segments.first {
       if first.count > left {
         guard left > 0 else { return }
-        split(0, at: left, in: pool)
+        splitFirst(at: left, in: pool)
         continue
       }
       left -= first.count
@@ -48,9 +48,9 @@ struct SegmentQueue {
     }
   }
 
-  /// Cuts the segment at `index` in two, `offset` octets from its start; `0 < offset < count`.
-  mutating func split(_ index: Int, at offset: Int, in pool: SlabPool) {
-    let whole = segments[index]
+  /// Cuts the first segment in two, `offset` octets from its start; `0 < offset < count`.
+  mutating func splitFirst(at offset: Int, in pool: SlabPool) {
+    let whole = segments.removeFirst()
     let middle = whole.start + UInt32(offset)
     var head = whole
     var tail = whole
@@ -62,36 +62,41 @@ struct SegmentQueue {
       tail.sourceCount = whole.sourceCount - UInt32(offset)
     }
     pool.retain(whole.slab)
-    segments[index] = head
-    segments.insert(tail, at: index + 1)
+    segments.prepend(tail)
+    segments.prepend(head)
   }
 
-  /// Puts `segment` in front of the one at `index`; takes over its reference.
-  mutating func insert(_ segment: Segment, at index: Int) {
+  /// Puts `segment` in front of all others; takes over its reference.
+  mutating func prepend(_ segment: Segment) {
     count += segment.count
-    segments.insert(segment, at: index)
+    segments.prepend(segment)
   }
 
-  /// Removes the octets of the segments in `indices`; what of them the source had numbered stays as one removed segment
-  /// at the front of them. Returns how many segments stand there now (0 or 1).
-  mutating func remove(_ indices: Range<Int>, in pool: SlabPool) -> Int {
-    var source = InSequence(0)
-    var sourceCount: UInt32 = 0
-    for index in indices {
-      let segment = segments[index]
-      if segment.sourceCount > 0 {
-        if sourceCount == 0 { source = segment.source }
-        sourceCount += segment.sourceCount
+  /// Takes the last segment off, its reference with it.
+  mutating func popLast() -> Segment? {
+    guard let segment = segments.popLast() else { return nil }
+    count -= segment.count
+    return segment
+  }
+
+  /// Takes the first `octets` octets off, and what was removed right behind them. Returns what stands in their place: the
+  /// removed segment of the numbers that the source gave them, nil where it gave none.
+  mutating func removeFirst(_ octets: Int, in pool: SlabPool) -> Segment? {
+    var left = octets
+    var gap: Segment?
+    while let first = segments.first {
+      if first.count > left {
+        guard left > 0 else { break }
+        splitFirst(at: left, in: pool)
+        continue
       }
-      count -= segment.count
-      if segment.slab != .none { pool.release(segment.slab) }
+      _ = popFirst()
+      left -= first.count
+      if first.slab != .none { pool.release(first.slab) }
+      guard first.sourceCount > 0 else { continue }
+      if gap == nil { gap = .removed(first.source, 0) }
+      gap?.sourceCount += first.sourceCount
     }
-    guard sourceCount > 0 else {
-      segments.removeSubrange(indices)
-      return 0
-    }
-    segments[indices.lowerBound] = .removed(source, sourceCount)
-    if indices.count > 1 { segments.removeSubrange(indices.lowerBound + 1..<indices.upperBound) }
-    return 1
+    return gap
   }
 }

@@ -74,7 +74,9 @@ import Testing
     return Array(bytes.prefix(count))
   }
 
-  static func run(_ test: Case, seed: UInt64, modules: [any ProcessingModule]? = nil) throws {
+  static func run(
+    _ test: Case, seed: UInt64, modules: [any ProcessingModule]? = nil, edit: (([UInt8]) -> [UInt8])? = nil
+  ) throws {
     var random = Randomness(seed: seed)
     let upload = bytes(test.count, &random)
     let download = bytes(test.count, &random)
@@ -99,8 +101,8 @@ import Testing
       server: Host(two, one, isClient: false, sending: download, options: other), box: box,
       clientLink: test.link, serverLink: test.link)
     simulation.run()
-    let expectUp = editor.edit(upload)
-    let expectDown = editor.edit(download)
+    let expectUp = edit?(upload) ?? editor.edit(upload)
+    let expectDown = edit?(download) ?? editor.edit(download)
     #expect(
       simulation.server.received == expectUp,
       "upload, \(test.name), seed \(seed): \(simulation.server.received.count) of \(expectUp.count)")
@@ -118,6 +120,16 @@ import Testing
     _ = simulation.box.advance(to: simulation.now + .seconds(200_000))
     #expect(simulation.box.engine.statistics.connections == 0)
     #expect(simulation.box.engine.statistics.memoryInUse <= 2_048 + 73_728)
+  }
+
+  @Test(arguments: [Simulation.Link.clean, .bad]) func chainedEditorsCompose(link: Simulation.Link) throws {
+    // Dense enough that every packet becomes thousands of segments.
+    let first = ByteEditor(
+      rule: Dictionary(uniqueKeysWithValues: (0...127).map { (UInt8($0), [UInt8($0), 200, 201]) }))
+    let second = ByteEditor(rule: [200: [], 201: [7, 7, 7]], hold: 3)
+    var test = Case(name: "chained", rule: [:], link: link, isGSO: true)
+    test.count = 30_000
+    try Self.run(test, seed: 5, modules: [first, second]) { second.edit(first.edit($0)) }
   }
 
   @Test(arguments: SimulationTests.cases()) func transfer(_ test: Case) throws {

@@ -146,11 +146,29 @@ import Testing
     #expect(talk.box.engine.statistics.connections == 0)
   }
 
-  @Test func beyondTheLimitConnectionsPassUnedited() throws {
+  @Test func whereNoPlaceIsLeftConnectionsPassUneditedAndAreCounted() throws {
     var settings = Settings()
     settings.connectionLimit = 0
     var talk = try Conversation([Self.editor], settings: settings)
     try talk.shakeHands()
     #expect(talk.fromServer(0, "axx").kind == .accepted)
+    #expect(talk.box.engine.statistics.engine.refused == 4)
+  }
+
+  @Test(arguments: [TCPFlags.syn, .ack]) func aFloodDoesNotEndEditing(flags: TCPFlags) throws {
+    var settings = Settings()
+    settings.connectionLimit = 100
+    var talk = try Conversation([Self.editor], settings: settings)
+    try talk.shakeHands()
+    for number in 1...1_000 as ClosedRange<UInt32> {
+      let stranger = Endpoint(address: IPAddress(v4: 0x0B00_0000 + number), port: 1_000)
+      _ = talk.box.receive(TCPPacket(from: stranger, to: talk.server, sequence: 1, flags: flags), at: talk.now)
+    }
+    #expect(talk.box.engine.statistics.connections <= 100)
+    // The connection that was open still is edited, and so is a new one.
+    #expect(talk.fromServer(0, "axx").out == ["server . 0 ack 0 'a'"])
+    #expect(talk.fromServer(3, flags: .rst).out == ["server R 1"])
+    try talk.shakeHands()
+    #expect(talk.fromServer(0, "axx").out == ["server . 0 ack 0 'a'"])
   }
 }
