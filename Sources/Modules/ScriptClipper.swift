@@ -31,23 +31,23 @@ struct ScriptClipper: BodyEditor {
       let finding = page.search(isClipping ? Self.closing : Self.opening, from: done)
       let next = finding.start ?? page.count
       if isClipping { clip(done..<next, &page) } else { done = next }
-      guard case .match = finding else { break }
-      if isClipping {
-        clip(done..<done + Self.closing.count, &page)
-        isClipping = false
-      } else if let end = page.find(">", in: done..<min(done + Self.longestTag, page.count)) {
-        isClipping = ads.contains { page.find($0, in: done..<end) != nil }
-        if isClipping { page.count(0) } else { done = end }
-        if isClipping { clip(done..<end + 1, &page) }
-      } else if page.count - done >= Self.longestTag {
-        done += Self.longestTag
-      } else {
-        break
-      }
+      guard case .match = finding, let tag = tag(at: done, in: &page) else { break }
+      let isAd = !isClipping && ads.contains { page.find($0, in: tag.dropLast()) != nil }
+      if isClipping || isAd { clip(tag, &page) } else { done = tag.upperBound }
+      if isAd { page.count(0) }
+      isClipping = isAd
     }
     // Half an end tag that has to go now ends the clip: the rest of it does no harm, clipping on to the next one would.
     if page.mustRelease && done < page.count { isClipping = false }
     page.release(upTo: done)
+  }
+
+  /// The tag at `start` with its `>`; nil where that is yet to come, and where it is too far away an empty range behind
+  /// what is passed over.
+  private func tag(at start: Int, in page: inout Window) -> Range<Int>? {
+    let limit = start + Self.longestTag
+    if let end = page.find(">", in: start..<min(limit, page.count)) { return start..<end + 1 }
+    return limit <= page.count ? limit..<limit : nil
   }
 
   private func clip(_ range: Range<Int>, _ page: inout Window) {

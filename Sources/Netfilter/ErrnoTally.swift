@@ -25,9 +25,4 @@ public struct ErrnoTally: Sendable {
 
   /// All errors together.
   public var total: UInt64 { counts.reduce(0, &+) }
-
-  /// The errors that occurred, by number.
-  public var nonzero: [(error: Errno, count: UInt64)] {
-    counts.indices.filter { counts[$0] != 0 }.map { (Errno(rawValue: CInt($0)), counts[$0]) }
-  }
 }

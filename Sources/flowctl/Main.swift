@@ -7,6 +7,7 @@ import Glibc
 enum Main {
   static func main() {
     do {
+      try RawArguments.check()
       var command = try Flowctl.parseAsRoot()
       try command.run()
     } catch let error as ControlError {

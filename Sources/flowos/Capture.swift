@@ -43,6 +43,13 @@ struct Frame {
 
   deinit { unsafe pcap_close(handle) }
 
+  /// Whether `other` is the file that is read, under whatever name.
+  fileprivate func isReading(_ other: stat) -> Bool {
+    var own = stat()
+    guard unsafe fstat(fileno(pcap_file(handle)), &own) == 0 else { return false }
+    return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+  }
+
   static func text(_ characters: [CChar]) -> String {
     String(decoding: characters.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
@@ -100,20 +107,36 @@ extension Frame {
   }
 }
 
-/// Writes a capture with libpcap.
+/// Writes a capture with libpcap. The file is there under its name when ``finish()`` has returned, and not before: a
+/// capture that cannot be written to its end leaves what was there as it was.
 @safe final class CaptureWriter {
   private let handle: OpaquePointer
   private let dumper: OpaquePointer
   private let linkType: CInt
+  private let path: String
+  /// The file that is written first, and what it becomes; nil where the path is no regular file but a pipe, for example.
+  private let renaming: (from: String, to: String)?
+  private var isFinished = false
   /// The link-layer header of the last frame of each IP version, for packets that came without one.
   private var headers: [Bool: [UInt8]] = [:]
 
   init(_ path: String, like reader: CaptureReader) throws(ControlError) {
     linkType = reader.linkType
+    self.path = path
+    var status = stat()
+    let isPresent = unsafe stat(path, &status) == 0
+    let isRegular = !isPresent || status.st_mode & S_IFMT == S_IFREG
+    guard !(isPresent && isRegular && reader.isReading(status)) else {
+      throw ControlError(
+        .usage, "this is the capture that is read; writing it would destroy it", at: path,
+        mend: "give the output another name")
+    }
+    let target = isPresent ? Self.resolved(path) : path
+    renaming = path != "-" && isRegular ? (from: "\(target).\(getpid()).partial", to: target) : nil
     let opened = unsafe pcap_open_dead_with_tstamp_precision(
       linkType, 262_144, UInt32(PCAP_TSTAMP_PRECISION_NANO))
     guard let handle = unsafe opened else { throw ControlError(.refused, "no memory for the capture", at: path) }
-    guard let dumper = unsafe pcap_dump_open(handle, path) else {
+    guard let dumper = unsafe pcap_dump_open(handle, renaming?.from ?? path) else {
       let reason = unsafe String(cString: pcap_geterr(handle))
       unsafe pcap_close(handle)
       throw ControlError(.usage, "cannot write the capture: \(reason)", at: path)
@@ -125,6 +148,24 @@ extension Frame {
   deinit {
     unsafe pcap_dump_close(dumper)
     unsafe pcap_close(handle)
+    if let renaming, !isFinished { unsafe unlink(renaming.from) }
+  }
+
+  /// The path without symbolic links, so that a link is followed and not replaced.
+  private static func resolved(_ path: String) -> String {
+    guard let resolved = unsafe realpath(path, nil) else { return path }
+    defer { unsafe free(resolved) }
+    return unsafe String(cString: resolved)
+  }
+
+  /// Completes the capture and gives it its name.
+  func finish() throws(ControlError) {
+    let isWritten = unsafe pcap_dump_flush(dumper) == 0 && ferror(pcap_dump_file(dumper)) == 0
+    guard isWritten, renaming.map({ unsafe rename($0.from, $0.to) == 0 }) ?? true else {
+      throw ControlError(
+        .refused, "cannot write the capture: \(unsafe String(cString: strerror(errno)))", at: path)
+    }
+    isFinished = true
   }
 
   /// Writes a frame as it came.

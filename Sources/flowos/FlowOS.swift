@@ -15,6 +15,7 @@ struct FlowOS: ParsableCommand {
 
   static func main() {
     do {
+      try RawArguments.check()
       var command = try parseAsRoot()
       try command.run()
     } catch let error as ControlError {

@@ -47,6 +47,7 @@ struct Replay: ParsableCommand {
       writeInjections(&engine, at: frame.time, writer)
     }
     if let last = capture.lastTime { advance(&engine, to: last + .seconds(1), writer) }
+    try writer.finish()
     let counters = engine.statistics.engine.named.filter { $0.value > 0 }
     print(counters.map { "\($0.name) \($0.value)" }.joined(separator: ", "))
   }

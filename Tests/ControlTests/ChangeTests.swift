@@ -31,11 +31,11 @@ struct ChangeTests {
 
   @Test("Replacing keeps the modules, and what is not given")
   func replace() throws {
-    let scene = try Scene("flow add web tcp,tcp_dst=80 --priority 7 --on-fail reset", "pm attach web look")
-    try scene.run("flow replace web tcp,tcp_dst=81 --on-fail drop")
+    let scene = try Scene("flow add web tcp,tcp_dst=80 --priority 7", "pm attach web look")
+    try scene.run("flow replace web tcp,tcp_dst=81 --on-fail pass")
     let flow = try #require(scene.dataPlane.flows.first)
     #expect(flow.priority == 7)
-    #expect(flow.onFail == .drop)
+    #expect(flow.onFail == .pass)
     #expect(flow.pipeline.map(\.name) == ["look"])
     #expect(flow.match == (try Match(parsing: "tcp,tcp_dst=81", portNamed: { _ in nil })))
   }
@@ -45,12 +45,12 @@ struct ChangeTests {
     let scene = try Scene(Self.web)
     try scene.run("\(Self.web) --may-exist")
     #expect(scene.dataPlane.flows.count == 1)
-    let error = scene.refusal(of: "flow add web tcp,tcp_dst=81 --priority 9 --on-fail drop --may-exist")
+    let error = scene.refusal(of: "flow add web tcp,tcp_dst=81 --priority 9 --may-exist")
     #expect(error?.kind == .exists)
     #expect(
       error?.what == """
         there is a flow 'web' already, and it differs: its match is 'tcp,tcp_dst=80', not 'tcp,tcp_dst=81'; \
-        its priority is 32768, not 9; its on-fail is pass, not drop
+        its priority is 32768, not 9
         """)
   }
 
@@ -122,6 +122,8 @@ struct ChangeTests {
       ("pm set web one lmit=3", .refused, "'swap' has no parameter 'lmit'", "did you mean 'limit'?"),
       ("pm set web one", .usage, "Missing expected argument '<key=value> ...'", "flowctl pm set --help"),
       ("flow add x", .usage, "Missing expected argument '<match>'", "flowctl flow add --help"),
+      ("flow add x any --on-fail drop", .refused, "cannot 'drop' connections", "only 'pass' is there yet"),
+      ("flow replace web any --on-fail reset", .refused, "cannot 'reset' connections", "only 'pass' is there yet"),
       ("flow add x any --on-fail maybe", .usage, "'maybe' is invalid", ""),
       ("flow add x any --priority ten", .usage, "'ten' is invalid", ""),
       ("flow add x any y", .usage, "Unexpected argument 'y'", ""),

@@ -106,6 +106,7 @@ struct FlowctlTests {
     arguments: [
       (["flow", "add", "x", ""], 1, "flowctl: match ''"),
       (["pm", "attach", "web", "look", "--run", "thread"], 1, "only 'inline' is there yet"),
+      (["flow", "add", "x", "any", "--on-fail", "drop"], 1, "only 'pass' is there yet"),
       (["conn", "list", "--limit", "0"], 1, "use 1 to 65536"),
       ([], 2, "A command is missing"), (["flow"], 2, "A command is missing"), (["conn"], 2, "A command is missing"),
       (["nonsense"], 2, "nonsense"), (["flow", "add", "x"], 2, "Missing expected argument '<match>'"),
@@ -184,6 +185,7 @@ struct FlowctlTests {
     let text = try server.flowctl("stats").output
     for line in [
       "packets                   3", "octets              1.5 KiB", "connections               1",
+      "KERNEL\nqueue_overruns    7\nverdict_failures  0\n",
       "memory in use       2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
       "FLOW  MODULE  KIND    IN  OUT  EDITS  REMOVED  INSERTED  FORCED",
       "web   swap    swap  10 B  8 B      2      4 B       2 B       0", "web   look    look   0 B  0 B      0",

@@ -43,14 +43,14 @@ struct TransactionTests {
   @Test("What dump prints, apply takes back, to the byte")
   func roundTrip() throws {
     let scene = try Scene(
-      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail drop", "flow add second 'any'",
+      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass", "flow add second 'any'",
       "flow add by-port in_port=lan0,nw_src=10.1.2.3/8,tcp",
       "pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first",
       "pm attach web swap \"from=it's #1 \\\\\\\\n\" \"to=a\tb\"", "pm attach web look --stage 1",
       "pm attach second swap 'from=ü=\"x\"'")
     #expect(
       scene.dump == """
-        flow add web tcp,tcp_dst=80 --priority 9 --on-fail drop
+        flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass
         pm attach web look --name look
         pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first
         pm attach web swap 'from=it'\\''s #1 \\\\n' 'to=a\tb' --name swap

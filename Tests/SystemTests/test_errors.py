@@ -29,6 +29,7 @@ class Words(DaemonTest):
             (("flow", "add", "x", "tcp,tcp_dst=80000"), 1, "80000"),
             (("flow", "add", "x", "tcp", "--priority", "65536"), 1, "65536"),
             (("flow", "add", "x", "tcp", "--on-fail", "explode"), 2, "explode"),
+            (("flow", "add", "x", "tcp", "--on-fail", "drop"), 1, "only 'pass'"),
             (("flow", "add", "two words", "tcp"), 1, "two words"),
             (("flow", "add", "web", "udp"), 4, "web"),
             (("flow", "show", "wbe"), 3, "web"),

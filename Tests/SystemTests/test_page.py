@@ -52,6 +52,11 @@ class Page(DaemonTest):
         # Nobody stands in between: the server talks to the client's own address and port.
         self.assertEqual(self.web.requests()[-1][:2], [got.address, got.port])
 
+    def check_big_with_loss(self, where):
+        for ipv6 in (False, True):
+            with self.subTest(ipv6=ipv6), self.net.losing(0.01, "both", where=where):
+                self.check_big(ipv6=ipv6)
+
     def test_with_content_length(self):
         for ipv6 in (False, True):
             with self.subTest(ipv6=ipv6):
@@ -110,12 +115,10 @@ class Page(DaemonTest):
         self.assertEqual(self.flowos.module("web", self.adblock)["own"]["scripts"], 0)
 
     def test_with_loss_before_the_router(self):
-        with self.net.losing(0.01, "both", where="before"):
-            self.check_big()
+        self.check_big_with_loss("before")
 
     def test_with_loss_behind_the_router(self):
-        with self.net.losing(0.01, "both", where="after"):
-            self.check_big(ipv6=True)
+        self.check_big_with_loss("after")
 
     def test_with_loss_everywhere_and_no_large_segments(self):
         page = pages.page(4 * MIB, seed=3)

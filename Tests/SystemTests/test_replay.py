@@ -4,12 +4,13 @@ import concurrent.futures
 import os
 import pathlib
 import struct
+import subprocess
 import tempfile
 import unittest
 
 import captures
 import kit
-from daemon import FLOWOS
+from daemon import FLOWCTL, FLOWOS
 
 # Captures that contradict themselves, with why their packets cannot all stay as they are.
 INCONSISTENT = {
@@ -98,3 +99,48 @@ class Replay(unittest.TestCase):
                 result = kit.run(command, check=False)
                 self.assertEqual(result.returncode, 2, result)
                 self.assertIn(str(path), result.stderr)
+
+    def test_the_input_is_not_overwritten(self):
+        content = (captures.DIRECTORY / "http-protocol-inspect-v2__http.pcap").read_bytes()
+        path, link, copy = (self.directory / name for name in ("input.pcap", "link.pcap", "hard.pcap"))
+        path.write_bytes(content)
+        link.symlink_to(path)
+        copy.hardlink_to(path)
+        for output in (path, link, copy):
+            with self.subTest(output.name):
+                result = kit.run([FLOWOS, "replay", "--apply", "/dev/null", path, output], check=False)
+                self.assertEqual(result.returncode, 2, result)
+                self.assertIn("another name", result.stderr)
+                self.assertEqual(path.read_bytes(), content)
+        self.assertEqual(len(list(self.directory.iterdir())), 3)
+
+    def test_a_replay_that_fails_leaves_the_output_as_it_was(self):
+        content = (captures.DIRECTORY / "http-protocol-inspect-v2__http.pcap").read_bytes()
+        path, output = self.directory / "input.pcap", self.directory / "output.pcap"
+        path.write_bytes(content[:-5])
+        command = [FLOWOS, "replay", "--apply", "/dev/null", path, output]
+        self.assertEqual(kit.run(command, check=False).returncode, 2)
+        self.assertEqual(list(self.directory.iterdir()), [path])
+        output.write_bytes(b"before")
+        self.assertEqual(kit.run(command, check=False).returncode, 2)
+        self.assertEqual(output.read_bytes(), b"before")
+        path.write_bytes(content)
+        kit.run(command)
+        self.assertEqual(captures.frames(output), captures.frames(path))
+        self.assertEqual(sorted(self.directory.iterdir()), [path, output])
+
+    def test_what_is_no_regular_file_is_written_itself(self):
+        path = captures.DIRECTORY / "http-protocol-inspect-v2__http.pcap"
+        kit.run([FLOWOS, "replay", "--apply", "/dev/null", path, "/dev/null"])
+        self.assertTrue(pathlib.Path("/dev/null").is_char_device())
+        result = kit.run([FLOWOS, "replay", "--apply", "/dev/null", path, "/dev/full"], check=False)
+        self.assertEqual(result.returncode, 1, result)
+        self.assertIn("No space left", result.stderr)
+
+    def test_words_that_are_not_utf8(self):
+        for command in ([FLOWCTL, "pm", "attach", "web", "replace", b"from=\xff", "to="],
+                        [FLOWCTL, "-j", "flow", "show", b"\xc3"], [FLOWOS, "check", b"\xff.flowos"]):
+            with self.subTest(command):
+                result = subprocess.run(command, capture_output=True, text=True, timeout=10)
+                self.assertEqual(result.returncode, 2, result)
+                self.assertIn("xNN", result.stderr)

@@ -13,7 +13,10 @@ public struct FlowAddGrammar: ChangeGrammar {
   @Option(help: "0 to 65535; the highest matching flow gets a packet. 32768 where none is given.")
   public var priority: Int?
 
-  @Option(help: "What becomes of a connection whose module fails: pass, drop or reset. 'pass' where none is given.")
+  @Option(
+    help:
+      "What becomes of a connection whose module fails. 'pass', its bytes go on unedited, is the only way there is yet."
+  )
   public var onFail: Flow.FailurePolicy?
 
   @Flag(help: "Accept an equal flow of this name that is there already.")
@@ -38,7 +41,7 @@ public struct FlowReplaceGrammar: ChangeGrammar {
   @Option(help: "0 to 65535. The present one is kept where none is given.")
   public var priority: Int?
 
-  @Option(help: "pass, drop or reset. The present one is kept where none is given.")
+  @Option(help: "'pass' is the only way there is yet. The present one is kept where none is given.")
   public var onFail: Flow.FailurePolicy?
 
   public init() {}

@@ -115,35 +115,15 @@ extension MatchParser {
     let names =
       MatchField.allCases.map(\.rawValue) + MatchField.aliases.keys.sorted() + MatchKeyword.all.map(\.name) + ["any"]
     let what = term.value == nil ? "unknown keyword '\(term.name)'" : "unknown field '\(term.name)' in '\(term.text)'"
-    let nearest = names.map { (name: $0, distance: Self.distance(term.name, $0)) }.min { $0.distance < $1.distance }
+    let given = Array(term.name.utf8.prefix(64))
+    let nearest = names.map { (name: $0, distance: EditDistance.between(given, Array($0.utf8))) }
+      .min { $0.distance < $1.distance }
     if let nearest, nearest.distance <= max(1, term.name.count / 3) {
       return MatchError("\(what); did you mean \(nearest.name)?")
     }
     return MatchError(
       "\(what); the fields are \(MatchField.allCases.map(\.rawValue).joined(separator: ", ")), the keywords "
         + "\(MatchKeyword.all.map(\.name).joined(separator: ", ")) and any")
-  }
-
-  /// How many letters must be put in, left out, changed, or exchanged with their neighbour to make one name of the
-  /// other.
-  private static func distance(_ left: String, _ right: String) -> Int {
-    let (left, right) = (Array(left.utf8.prefix(64)), Array(right.utf8))
-    var beforeLast: [Int] = []
-    var last = Array(0...right.count)
-    for row in left.indices {
-      var current = [row + 1]
-      for column in right.indices {
-        let change = last[column] + (left[row] == right[column] ? 0 : 1)
-        var best = min(change, last[column + 1] + 1, current[column] + 1)
-        if row > 0, column > 0, left[row] == right[column - 1], left[row - 1] == right[column] {
-          best = min(best, beforeLast[column - 1] + 1)
-        }
-        current.append(best)
-      }
-      beforeLast = last
-      last = current
-    }
-    return last[right.count]
   }
 
   private static func example(_ field: MatchField) -> String {

@@ -66,8 +66,6 @@ struct Sender {
   var pending: Int { map.outputEnd - next }
   /// Octets and FIN that left and are not acknowledged.
   var inFlight: Int { next - unacknowledged }
-  /// Segments listed in the retransmit queue.
-  var pieceCount: Int { queue.count }
   /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
   /// large; two ends that work together must not have all of our memory.
   var isFull: Bool {

@@ -45,12 +45,6 @@ enum Checksum {
   /// The checksum to store where the field was zero in `sum`. Over bytes whose checksum is right, it is 0.
   static func fold(_ sum: UInt64) -> UInt16 { ~narrow(sum) }
 
-  /// The checksum for UDP, where 0 would mean that there is none (RFC 768).
-  static func foldUDP(_ sum: UInt64) -> UInt16 {
-    let checksum = fold(sum)
-    return checksum == 0 ? 0xffff : checksum
-  }
-
   /// The sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
   ///
   /// - Parameter length: Octets of transport header and payload.

@@ -32,8 +32,11 @@ struct StatisticsCommand: ParsableCommand {
   }
 
   private static func text(_ reply: StatisticsRead.Reply) -> String {
-    [reply.engine.map(engine), flows(reply.flows), modules(reply.flows), own(reply.flows)]
-      .compactMap { $0 }.joined(separator: "\n")
+    [
+      reply.engine.map(engine), reply.engine.flatMap(kernel), flows(reply.flows), modules(reply.flows),
+      own(reply.flows),
+    ]
+    .compactMap { $0 }.joined(separator: "\n")
   }
 
   private static func engine(_ totals: EngineTotals) -> String {
@@ -48,6 +51,16 @@ struct StatisticsCommand: ParsableCommand {
       ["memory reserved", Units.octets(totals.memoryReserved)],
     ]
     return table.text
+  }
+
+  /// What is counted outside the engine, where there is anything.
+  private static func kernel(_ totals: EngineTotals) -> String? {
+    let own = Set(EngineCounters.fields.map(\.name))
+    var table = Table(.text("KERNEL"), .number(""))
+    for (name, value) in totals.counters.sorted(by: { $0.key < $1.key }) where !own.contains(name) {
+      table.rows.append([name, String(value)])
+    }
+    return table.rows.isEmpty ? nil : table.text
   }
 
   private static func flows(_ flows: [FlowTotals]) -> String {

@@ -52,6 +52,7 @@ final class FakeDataPlane: DataPlane, Sendable {
     (common.octetsRemoved, common.octetsInserted) = (4, 2)
     state.withLock { [common] in
       ($0.statistics.engine.packets, $0.statistics.engine.octets) = (3, 1536)
+      $0.statistics.kernel = ["queue_overruns": 7, "verdict_failures": 0]
       ($0.statistics.connections, $0.statistics.memoryInUse) = (1, 2 << 20)
       var counters = FlowCounters()
       (counters.packets, counters.octets, counters.connections) = (3, 1536, 1)

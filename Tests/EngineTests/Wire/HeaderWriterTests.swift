@@ -73,13 +73,9 @@ import Testing
       HeaderPatch.setTCPWindow(300, in: &span, tcp: start)
       HeaderPatch.setTCPUrgentPointer(0, in: &span, tcp: start)
       HeaderPatch.setTCPChecksum(0x1234, in: &span, tcp: start)
-      if start == 24 { HeaderPatch.setIdentification(0x4321, in: &span) }
       let headers = try #require(packet.parsed())
       #expect(headers.payloadLength == 2)
-      if start == 24 {
-        #expect(PacketBytes.naiveChecksum(Array(packet[..<24])) == 0)
-        #expect(headers.ip.identification == 0x4321)
-      }
+      if start == 24 { #expect(PacketBytes.naiveChecksum(Array(packet[..<24])) == 0) }
       let tcp = try #require(headers.tcp)
       #expect(tcp.sequence == 100 && tcp.acknowledgement == 200 && tcp.flags == [.fin, .ack])
       #expect(tcp.window == 300 && tcp.urgentPointer == 0)
@@ -115,53 +111,13 @@ import Testing
     #expect(options.windowScale == 7)
   }
 
-  @Test func timestampsAreSetInPlace() throws {
-    var packet = PacketBytes.ipv4(PacketBytes.tcp(options: [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]))
-    var span = packet.mutableSpan
-    HeaderPatch.setTimestamps(value: 0xffff_fffe, echo: 5, in: &span, tcp: 20, option: 22)
-    let timestamps = try #require(packet.parsed()?.tcp?.options.timestamps)
-    #expect(timestamps.value == 0xffff_fffe && timestamps.echo == 5)
-  }
-
-  @Test func anOptionIsRemovedAndOthersStay() throws {
-    var packet = PacketBytes.ipv4(
-      PacketBytes.tcp(options: [2, 4, 5, 180, 30, 12, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 4, 2, 3, 3, 7, 0, 30, 4]))
-    var span = packet.mutableSpan
-    let first = HeaderPatch.removeOption(TCPOptionKind.multipath, in: &span, tcp: 20)
-    let second = HeaderPatch.removeOption(TCPOptionKind.multipath, in: &span, tcp: 20)
-    #expect(first && !second)
-    let options = try #require(packet.parsed()?.tcp).options
-    #expect(!options.hasMultipath && !options.isMalformed)
-    #expect(options.maximumSegmentSize == 1460 && options.sackPermitted && options.windowScale == 7)
-  }
-
-  @Test(arguments: [(1400, 1400, true), (1460, 1460, false), (1500, 1460, false)])
-  func maximumSegmentSizeIsOnlyLowered(size: UInt16, after: UInt16, lowered: Bool) throws {
-    var packet = PacketBytes.ipv4(PacketBytes.tcp(options: [1, 1, 4, 2, 2, 4, 5, 180]))
-    var span = packet.mutableSpan
-    let didLower = HeaderPatch.lowerMaximumSegmentSize(to: size, in: &span, tcp: 20)
-    #expect(didLower == lowered)
-    #expect(packet.parsed()?.tcp?.options.maximumSegmentSize == after)
-  }
-
-  @Test func udpLengthIsSet() throws {
-    var packet = PacketBytes.ipv4(PacketBytes.udp([1, 2, 3]), protocolNumber: 17)
-    var span = packet.mutableSpan
-    HeaderPatch.setUDP(length: 9, checksum: 0xabcd, in: &span, udp: 20)
-    #expect(packet.parsed()?.payloadLength == 1)
-    #expect(packet.word(at: 26) == 0xabcd)
-  }
-
   @Test func patchingHostileOptionsStaysInsideTheHeader() {
-    var random = SeededGenerator(seed: 5)
+    var random = Randomness(seed: 5)
     for _ in 0..<20_000 {
       let options = (0..<Int.random(in: 0...10, using: &random) * 4).map { _ in UInt8.random(in: 0...34, using: &random)
       }
       var packet = PacketBytes.ipv4(PacketBytes.tcp(options: options))
       let before = packet.parsed()?.tcp?.headerLength
-      var span = packet.mutableSpan
-      HeaderPatch.removeOption(.random(in: 0...34, using: &random), in: &span, tcp: 20)
-      HeaderPatch.lowerMaximumSegmentSize(to: 500, in: &span, tcp: 20)
       if let offset = packet.parsed()?.tcp?.options.sackOffset {
         var span = packet.mutableSpan
         HeaderPatch.setSACK(Self.blocks(.random(in: 0...4, using: &random)), in: &span, tcp: 20, option: offset)
