@@ -12,6 +12,12 @@ public struct Configuration: Sendable {
   }
 
   public static let empty = Configuration(flows: [])
+
+  /// Whether a connection whose SYN has `key` may be edited as things stand, in either direction.
+  func mayEdit(_ key: FlowKey) -> Bool {
+    let indices = [classifier.lookup(key), classifier.lookupWithoutLink(key.reversed())]
+    return indices.contains { $0.map { flows[$0].isEditing } ?? false }
+  }
 }
 
 /// A named match with a priority and the pipeline that its packets go through.
@@ -34,6 +40,8 @@ public struct Flow: Sendable {
   public let onFail: FailurePolicy
   /// The modules in the order of their stages.
   public let pipeline: [AttachedModule]
+  /// Whether one of them edits.
+  let isEditing: Bool
 
   public init(
     id: UInt32, name: String, match: Match, priority: Int, onFail: FailurePolicy = .pass,
@@ -45,6 +53,7 @@ public struct Flow: Sendable {
     self.priority = priority
     self.onFail = onFail
     self.pipeline = pipeline
+    isEditing = pipeline.contains { $0.description.access == .edit }
   }
 }
 

@@ -29,8 +29,20 @@ public struct EngineCounters: CounterSet {
   public var badChecksum: UInt64 = 0
   /// Packets that no flow matches.
   public var unmatched: UInt64 = 0
-  /// Connections whose handshake was not seen; never edited.
+  /// Connections whose handshake was not seen as it should be; never edited.
   public var midstream: UInt64 = 0
+  /// Connections of which packets of one direction only come by; never edited.
+  public var oneSided: UInt64 = 0
+  /// Connections under TCP-MD5 or TCP-AO; never edited.
+  public var signed: UInt64 = 0
+  /// Paths of MPTCP connections; never edited.
+  public var multipath: UInt64 = 0
+  /// Connections with data in a SYN that had gone by before an editor was there; never edited.
+  public var synData: UInt64 = 0
+  /// Connections that are translated in both directions, so that nothing can be injected into them; never edited.
+  public var translated: UInt64 = 0
+  /// Times that octets of a connection that is only observed went past unseen, which ends the reading of that direction.
+  public var gaps: UInt64 = 0
   /// Packets of connections that an earlier daemon edited; dropped, for their sequence numbers are lost.
   public var orphaned: UInt64 = 0
   /// Segments that came before their turn and waited.
@@ -55,6 +67,8 @@ public struct EngineCounters: CounterSet {
       ("packets", \.packets), ("octets", \.octets), ("accepted", \.accepted), ("mangled", \.mangled),
       ("dropped", \.dropped), ("injected", \.injected), ("malformed", \.malformed), ("fragments", \.fragments),
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
+      ("one_sided", \.oneSided), ("signed", \.signed), ("multipath", \.multipath), ("syn_data", \.synData),
+      ("translated", \.translated), ("gaps", \.gaps),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("aborted", \.aborted), ("refused", \.refused),
@@ -171,7 +185,8 @@ public struct ConnectionInfo: Sendable {
   public var clientPort: UInt16
   public var serverAddress: IPAddress
   public var serverPort: UInt16
-  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed` or `midstream`.
+  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait` or `closed`; or why it is never edited: `midstream`, `one-sided`,
+  /// `signed`, `multipath`, `syn-data` or `translated`.
   public var state: String
   public var isEdited: Bool
   /// Since it was first seen.

@@ -119,58 +119,83 @@ public struct Engine: ~Copyable {
   private mutating func segmentArrived(_ arrival: Arrival, _ headers: PacketHeaders, octets: Int) -> Verdict {
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
-    let key = ConnectionKey(source, destination)
     let isSyn = arrival.tcp.flags.contains(.syn) && !arrival.tcp.flags.contains(.ack)
-    let slot: UInt32
-    if let known = connections.find(key) {
-      slot = known
-      if isSyn, connections[slot].isSuperseded(by: arrival) {
-        // The ports are used again (RFC 9293 section 3.6.1): it starts afresh.
-        close(slot)
-        guard let fresh = admit(arrival, headers, source, destination, isSyn, octets) else {
-          return .accept(mark: nil)
-        }
-        return pass(arrival, fresh, octets)
-      }
-    } else {
+    guard let slot = connections.find(ConnectionKey(source, destination)) else {
       if !isSyn, arrival.metadata.mark & environment.settings.marks.edited != 0 {
         // An earlier daemon edited it, and how its numbers are shifted died with that one: unmapped it would corrupt.
         environment.counters.orphaned += 1
         return .drop
       }
-      guard let fresh = admit(arrival, headers, source, destination, isSyn, octets) else { return .accept(mark: nil) }
-      slot = fresh
+      return admit(arrival, headers, source, destination, isSyn, octets)
+    }
+    if isSyn, connections[slot].isSuperseded(by: arrival) {
+      // The ports are used again (RFC 9293 section 3.6.1): it starts afresh.
+      close(slot)
+      return admit(arrival, headers, source, destination, isSyn, octets)
+    }
+    if isSyn, connections[slot].phase != .synSent {
+      return successorArrived(arrival, slot, FlowKey(headers, arrival.metadata))
+    }
+    if let successor = connections[slot].successor.first, source == successor.server, arrival.tcp.flags.contains(.syn),
+      successor.isAnswer(arrival)
+    {
+      // Both ends have forgotten the connection, whatever became of its end.
+      close(slot)
+      let fresh = insert(successor)
+      if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
+      return pass(arrival, fresh, octets)
     }
     return pass(arrival, slot, octets)
+  }
+
+  /// Takes the SYN of a connection between the ends of one that lives as far as is known here. One of the ends may have
+  /// forgotten that one, or the SYN is forged: only the other end's SYN-ACK tells (RFC 5961 section 4).
+  private mutating func successorArrived(_ arrival: Arrival, _ slot: UInt32, _ key: FlowKey) -> Verdict {
+    var successor = connections[slot].successor.popLast() ?? make(arrival, isSeenOpening: true, key)
+    let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
+    if successor.client != source || successor[.toServer].receiver.next != arrival.sequence + 1 {
+      successor = make(arrival, isSeenOpening: true, key)
+    }
+    let verdict = successor.synArrived(arrival, &environment)
+    successor[.toServer].flowKey = key
+    connections[slot].successor = [successor]
+    return verdict
   }
 
   /// Makes a connection of a first packet, where a flow may want it. Counts the packet where not.
   private mutating func admit(
     _ arrival: Arrival, _ headers: PacketHeaders, _ source: Endpoint, _ destination: Endpoint, _ isSyn: Bool,
     _ octets: Int
-  ) -> UInt32? {
+  ) -> Verdict {
     let key = FlowKey(headers, arrival.metadata)
     let index = configuration.classifier.lookup(key)
-    guard index != nil || (isSyn && configuration.classifier.mayMatch(key.reversed())) else {
+    guard index != nil || (isSyn && configuration.classifier.lookupWithoutLink(key.reversed()) != nil) else {
       count(index, octets: octets)
-      return nil
+      return .accept(mark: nil)
     }
     guard hasPlace(forHandshake: isSyn) else {
       environment.counters.refused += 1
       count(index, octets: octets)
-      return nil
+      return .accept(mark: nil)
     }
+    if !isSyn { environment.counters.midstream += 1 }
+    return pass(arrival, insert(make(arrival, isSeenOpening: isSyn, key)), octets)
+  }
+
+  /// A connection whose first packet `arrival` is, not yet in the table.
+  private mutating func make(_ arrival: Arrival, isSeenOpening: Bool, _ key: FlowKey) -> Connection {
     connectionCount += 1
     let worker = environment.settings.worker
-    if !isSyn { environment.counters.midstream += 1 }
+    return Connection(
+      id: (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1,
+      client: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort),
+      server: Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort),
+      isSeenOpening: isSeenOpening, isPrepared: isSeenOpening && configuration.mayEdit(key), now: environment.now)
+  }
+
+  private mutating func insert(_ connection: consuming Connection) -> UInt32 {
     environment.counters.connectionsOpened += 1
-    let slot = connections.insert(
-      Connection(
-        id: (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1, client: source,
-        server: destination, phase: isSyn ? .synSent : .midstream,
-        now: environment.now))
-    schedule(slot)
-    return slot
+    return connections.insert(connection)
   }
 
   /// Whether a connection may be added. Strangers fill no more than half of the table, and a handshake takes the place of one
@@ -179,7 +204,7 @@ public struct Engine: ~Copyable {
     let limit = environment.settings.connectionLimit
     guard isHandshake else { return connections.count < limit / 2 }
     guard connections.count >= limit else { return true }
-    guard let slot = connections.expendable({ $0.phase == .synSent || $0.phase == .midstream }) else { return false }
+    guard let slot = connections.expendable({ $0.phase == .synSent || $0.isObserved }) else { return false }
     close(slot)
     return true
   }
@@ -189,33 +214,35 @@ public struct Engine: ~Copyable {
     let direction = connections[slot].direction(
       from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort))
     connections[slot].lastPacket = environment.now
-    if connections[slot][direction].flowKey == nil { identify(arrival, slot, direction) }
+    if connections[slot][direction].flowKey == nil {
+      let headers = PacketHeaders(
+        ip: arrival.ip, transport: .tcp(arrival.tcp), payloadOffset: arrival.headerCount,
+        payloadLength: arrival.payloadCount)
+      identify(FlowKey(headers, arrival.metadata), slot, direction)
+      // The modules of a direction are known when its first packet is.
+      if connections[slot].isObserved { assemble(slot) }
+    }
     if let flow = connections[slot][direction].flow, let place = flowSlots[flow] {
       count(slot: place, octets: octets)
     } else {
       environment.counters.unmatched += 1
     }
 
-    let verdict: Verdict
-    switch connections[slot].phase {
-    case .midstream:
-      return .accept(mark: nil)
-    case .synSent:
-      return handshake(arrival, slot, direction)
-    case .synReceived, .established, .timeWait, .closed:
+    var verdict = Verdict.accept(mark: nil)
+    if connections[slot].phase == .synSent, !connections[slot].isObserved {
+      verdict = handshake(arrival, slot, direction)
+    } else if !connections[slot].isObserved {
       verdict = connections[slot].segmentArrived(arrival, direction, &environment)
     }
+    // Also what the handshake has just shown to be no more than read.
+    if connections[slot].isObserved { connections[slot].observe(arrival, direction, &environment) }
     if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
     schedule(slot)
     return verdict
   }
 
-  /// Learns from the first packet of a direction which flow it belongs to.
-  private mutating func identify(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) {
-    let headers = PacketHeaders(
-      ip: arrival.ip, transport: .tcp(arrival.tcp), payloadOffset: arrival.headerCount,
-      payloadLength: arrival.payloadCount)
-    let key = FlowKey(headers, arrival.metadata)
+  /// Learns from the key of the first packet of a direction which flow it belongs to.
+  private mutating func identify(_ key: FlowKey, _ slot: UInt32, _ direction: Direction) {
     connections[slot][direction].flowKey = key
     guard let index = configuration.classifier.lookup(key) else { return }
     let flow = configuration.flows[index].id
@@ -226,23 +253,25 @@ public struct Engine: ~Copyable {
 
   private mutating func handshake(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) -> Verdict {
     let flags = arrival.tcp.flags
+    var verdict = Verdict.accept(mark: nil)
     switch direction {
     case .toServer where flags.contains(.syn) && !flags.contains(.ack):
-      connections[slot].synArrived(arrival, at: environment.now)
+      verdict = connections[slot].synArrived(arrival, &environment)
     case .toClient where !connections[slot].isAnswer(arrival): break
     case .toClient where flags.contains(.rst):
-      connections[slot].enter(.closed, at: environment.now)
+      connections[slot].enter(.closed)
     case .toClient where flags.contains(.syn):
-      if connections[slot].synAcknowledged(arrival, at: environment.now) { assemble(slot) }
+      verdict = connections[slot].synAcknowledged(arrival, &environment)
+      assemble(slot)
     case .toClient: break
     case .toServer where arrival.sequence != connections[slot][.toServer].receiver.next: break
     case .toServer:
-      // One direction goes another way, both ends open at once, or worse.
-      connections[slot].enter(.midstream, at: environment.now)
+      // The client has had its answer, and it did not come by here; or it was none of the usual ones.
+      let isAnswered = connections[slot][.toClient].flowKey != nil
+      connections[slot].restrict(isAnswered ? .midstream : .oneSided, &environment)
     }
-    if connections[slot].phase == .midstream { environment.counters.midstream += 1 }
-    schedule(slot)
-    return .accept(mark: nil)
+    if connections[slot].isObserved { assemble(slot) }
+    return verdict
   }
 
   /// Gives a connection the pipelines of its flows, as soon as it can take them.
@@ -306,12 +335,18 @@ public struct Engine: ~Copyable {
 
   // MARK: Control
 
-  /// Says in which directions packets made here must not be tracked, for connection tracking knows the connection by other
-  /// addresses there. Called for what stands in ``Output/editable``.
-  public mutating func setUntracked(_ connection: EditableConnection, toServer: Bool, toClient: Bool) {
+  /// Says in which directions connection tracking knows the connection by the addresses that its packets have here. In one
+  /// that it does not, packets made here must not be tracked; where it knows neither, the connection is never edited.
+  /// Called for what stands in ``Output/editable``.
+  public mutating func setTracking(_ connection: EditableConnection, knowsToServer: Bool, knowsToClient: Bool) {
     guard connections.isCurrent(connection.place) else { return }
-    connections[connection.place.slot][.toServer].isUntracked = toServer
-    connections[connection.place.slot][.toClient].isUntracked = toClient
+    let slot = connection.place.slot
+    connections[slot][.toServer].isUntracked = !knowsToServer
+    connections[slot][.toClient].isUntracked = !knowsToClient
+    if !knowsToServer, !knowsToClient, !connections[slot].isEdited {
+      connections[slot].restrict(.translated, &environment)
+      assemble(slot)
+    }
   }
 
   /// Swaps in a configuration. Connections that run take it at one byte boundary.
@@ -330,7 +365,9 @@ public struct Engine: ~Copyable {
       }
     }
     for slot in connections.occupied {
-      if connections[slot].phase == .synReceived || connections[slot].phase == .established {
+      if connections[slot].phase == .synReceived || connections[slot].phase == .established
+        || connections[slot].isObserved
+      {
         assemble(slot)
       } else {
         relabel(slot)

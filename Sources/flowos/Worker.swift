@@ -116,8 +116,9 @@ struct Worker: ~Copyable {
   /// Keeps connection tracking from judging a connection whose numbers are about to shift.
   private mutating func announce(_ connection: EditableConnection) {
     let tuple = ConnectionTuple(connection)
-    guard let known = tracking.makeLiberal(tuple), !known.isEmpty else { return }
-    engine.setUntracked(connection, toServer: !known.contains(.forward), toClient: !known.contains(.backward))
+    guard let known = tracking.makeLiberal(tuple) else { return }
+    engine.setTracking(
+      connection, knowsToServer: known.contains(.forward), knowsToClient: known.contains(.backward))
   }
 
   /// What the kernel's side has counted, by name.

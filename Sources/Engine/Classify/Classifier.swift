@@ -28,9 +28,9 @@ public struct Classifier: Sendable {
   /// The index of the rule that `key` belongs to.
   func lookup(_ key: FlowKey) -> Int? { rules.lookup(key).map { order[$0] } }
 
-  /// Whether any rule could match `key` if one did not look at what only the link and the marking tell: for the peer
-  /// direction of a SYN, of which no packet has been seen.
-  func mayMatch(_ key: FlowKey) -> Bool { rulesWithoutLink.lookup(key) != nil }
+  /// The index of the rule that `key` may well belong to, if one does not look at what only the link and the marking tell:
+  /// for the peer direction of a SYN, of which no packet has been seen.
+  func lookupWithoutLink(_ key: FlowKey) -> Int? { rulesWithoutLink.lookup(key).map { order[$0] } }
 }
 
 /// Ranked keys, one hash table for every mask. Rank 0 is the best; keys are inserted in the order of their ranks.

@@ -11,6 +11,8 @@ struct Arrival {
   let metadata: PacketMetadata
 
   var sequence: InSequence { InSequence(tcp.sequence) }
+  /// The number of its first octet of payload; a SYN has one of its own in front of it.
+  var payloadSequence: InSequence { sequence + (tcp.flags.contains(.syn) ? 1 : 0) }
   var isFinish: Bool { tcp.flags.contains(.fin) }
   /// Octets of IP and TCP header.
   var headerCount: Int { Int(payloadStart - start) }

@@ -27,7 +27,7 @@ extension Connection {
     if arrival.tcp.flags.contains(.rst) {
       return resetArrived(arrival, direction, acknowledgement, &environment)
     }
-    if phase == .synReceived, direction == .toServer { enter(.established, at: environment.now) }
+    if phase == .synReceived, direction == .toServer { enter(.established) }
 
     let verdict: Verdict
     if arrival.payloadCount == 0, !arrival.isFinish {
@@ -43,7 +43,7 @@ extension Connection {
       armRetransmission(direction, environment)
     }
     if phase == .established, self[.toServer].sender.isFinished, self[.toClient].sender.isFinished {
-      enter(.timeWait, at: environment.now)
+      enter(.timeWait)
     }
     return verdict
   }
@@ -158,7 +158,7 @@ extension Connection {
     } else {
       sequence = .earlier(sender.map.start(arrival.sequence), sender.next + (arrival.sequence - next))
     }
-    if arrival.sequence == next { enter(.closed, at: environment.now) }
+    if arrival.sequence == next { enter(.closed) }
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
@@ -367,10 +367,10 @@ extension Connection {
 
   /// The octets of a segment from `offset` on in a slab that they may stay in, with one reference; nil where memory is
   /// exhausted. Small payloads move to a slab of their size, so that a keystroke does not hold 72 KiB.
-  private func kept(_ arrival: Arrival, from offset: Int, _ pool: SlabPool) -> Segment? {
+  func kept(_ arrival: Arrival, from offset: Int, _ pool: SlabPool) -> Segment? {
     let start = arrival.payloadStart + UInt32(offset)
     let end = arrival.payloadStart + UInt32(arrival.payloadCount)
-    let source = arrival.sequence + offset
+    let source = arrival.payloadSequence + offset
     if end - start > 16_384 {
       guard pool.inUse <= pool.limit else { return nil }
       pool.retain(arrival.slab)

@@ -18,7 +18,8 @@ extension Connection {
   /// When what is held is acknowledged.
   func holdAcknowledgement(_ direction: Direction) -> Instant? {
     let half = self[direction]
-    guard let since = half.pipeline.heldSince, half.sender.isIdle, half.receiver.next > half.sender.told else {
+    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle, half.receiver.next > half.sender.told
+    else {
       return nil
     }
     return since + Self.holdGrace
@@ -69,7 +70,7 @@ extension Connection {
     guard phase != .closed else { return }
     for direction in Direction.allCases { injectReset(direction, &environment) }
     environment.counters.aborted += 1
-    enter(.closed, at: environment.now)
+    enter(.closed)
     for direction in Direction.allCases { self[direction].retransmission = nil }
   }
 }

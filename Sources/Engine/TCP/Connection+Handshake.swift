@@ -1,16 +1,17 @@
 /// The three-way handshake (RFC 9293 section 3.5), as it passes.
 extension Connection {
-  /// Takes the client's SYN, which made this connection or is sent again.
-  mutating func synArrived(_ arrival: Arrival, at now: Instant) {
-    let options = arrival.tcp.options
-    if arrival.payloadCount > 0 || options.hasFastOpen || options.hasMultipath || options.hasAuthentication {
-      // Data in the SYN, subflows with numbers of their own, segments under a signature: none may be edited.
-      enter(.midstream, at: now)
-      return
-    }
+  /// Octets that the segments of a connection leave free where it may come to insertions, so that those rarely need a
+  /// segment of their own.
+  private static var roomToGrow: UInt16 { 64 }
+  /// Maximum segment sizes from which that much is taken off.
+  private static var smallestWithRoom: UInt16 { 600 }
+
+  /// Takes the client's SYN, which made this connection or is sent again, and says what becomes of it.
+  mutating func synArrived(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
     self[.toServer].begin(at: arrival.sequence + 1)
     self[.toServer].offer = Half.Offer(arrival.tcp)
     self[.toServer].learn(arrival)
+    return synPassed(arrival, .toServer, &environment)
   }
 
   /// Whether a segment of the server's answers the client's SYN. Others are of an earlier connection between the same ports,
@@ -19,15 +20,9 @@ extension Connection {
     arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toServer].receiver.next.raw
   }
 
-  /// Takes the server's SYN-ACK for the client's SYN.
-  ///
-  /// - Returns: whether both directions are known now.
-  mutating func synAcknowledged(_ arrival: Arrival, at now: Instant) -> Bool {
+  /// Takes the server's SYN-ACK for the client's SYN, and says what becomes of it.
+  mutating func synAcknowledged(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
     let options = arrival.tcp.options
-    guard arrival.payloadCount == 0, !options.hasMultipath, !options.hasAuthentication else {
-      enter(.midstream, at: now)
-      return false
-    }
     self[.toClient].begin(at: arrival.sequence + 1)
     self[.toClient].offer = Half.Offer(arrival.tcp)
     self[.toClient].learn(arrival)
@@ -45,9 +40,55 @@ extension Connection {
     self[.toClient].sender.maximumSegment = max(64, segment - room)
     self[.toServer].sender.openWindow(Int(arrival.tcp.window))
     self[.toClient].sender.openWindow(Int(client.window))
-    enter(.synReceived, at: now)
-    return true
+    let verdict = synPassed(arrival, .toClient, &environment)
+    if restriction == nil { enter(.synReceived) }
+    return verdict
   }
+
+  /// Lets a SYN pass. Where it may come to editing, without what cannot be edited: MPTCP, whose octets have numbers of their
+  /// own, and data, which would leave before the other end has said what it takes. The ends do without (RFC 8684 section
+  /// 3.7, RFC 7413 section 4.2), and the client sends the data again.
+  private mutating func synPassed(
+    _ arrival: Arrival, _ direction: Direction, _ environment: inout Environment
+  ) -> Verdict {
+    let options = arrival.tcp.options
+    if options.hasAuthentication {
+      restrict(.signed, &environment)
+    } else if let subtype = options.multipath, direction == .toClient || subtype != Self.multipathCapable {
+      // Once both ends have agreed on it, or joined another path of theirs, it is too late to remove it.
+      restrict(.multipath, &environment)
+    } else if arrival.payloadCount > 0, !isPrepared {
+      restrict(.synData, &environment)
+    }
+    guard isPrepared, restriction == nil else { return .accept(mark: nil) }
+    let offered = options.maximumSegmentSize ?? 0
+    let isClamped = offered >= Self.smallestWithRoom
+    guard isClamped || arrival.payloadCount > 0 || options.hasFastOpen || options.multipath != nil else {
+      return .accept(mark: nil)
+    }
+    let tcp = arrival.tcp
+    let same = Acknowledgement(
+      number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: true, isChanged: false,
+      isStale: false)
+    return mangle(
+      arrival, OutSequence(tcp.sequence), same, tcp.flags, count: 0, urgent: tcp.urgentPointer, &environment
+    ) { header, tcp in
+      if isClamped {
+        HeaderPatch.setMaximumSegmentSize(offered - Self.roomToGrow, in: &header, tcp: tcp)
+      }
+      HeaderPatch.removeOptions(in: &header, tcp: tcp) { kind, rest in
+        switch kind {
+        case TCPOptionKind.multipath, TCPOptionKind.fastOpen: true
+        case TCPOptionKind.experiment: rest.count >= 2 && rest.uint16(at: 0) == TCPOptionKind.fastOpenExperiment
+        default: false
+        }
+      }
+    } load: { _, _ in
+    }
+  }
+
+  /// Subtype MP_CAPABLE of the MPTCP option (RFC 8684 section 3.1).
+  private static var multipathCapable: UInt8 { 0 }
 
   /// Whether both ends agreed on timestamps.
   var usesTimestamps: Bool { self[.toServer].offer.hasTimestamps && self[.toClient].offer.hasTimestamps }

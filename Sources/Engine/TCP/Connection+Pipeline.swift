@@ -12,9 +12,18 @@ extension Connection {
         &stream, isEnded: isEnded, patience: patience, instances: &instances, pool: environment.pool,
         now: environment.now)
     }
-    halves[direction.rawValue].sender.append(&stream, in: environment.pool)
+    handOver(&stream, direction, environment.pool)
     dropRetired(&environment)
-    if isEnded { self[direction].sender.appendFinish() }
+    if isEnded, !isObserved { self[direction].sender.appendFinish() }
+  }
+
+  /// Hands what modules have released to TCP out. Of a connection that is only observed it has left long ago.
+  private mutating func handOver(_ stream: inout SegmentQueue, _ direction: Direction, _ pool: SlabPool) {
+    guard !isObserved else {
+      stream.removeAll(in: pool)
+      return
+    }
+    halves[direction.rawValue].sender.append(&stream, in: pool)
     if self[direction].sender.map.jumps > 0 { isEdited = true }
   }
 
@@ -31,8 +40,8 @@ extension Connection {
       // Peers stand behind a direction's own modules, and in reverse, so that what one module encloses on the one way it
       // encloses on the other.
       let wanted =
-        (own?.pipeline ?? []).map { (attached: $0, isPeer: false) }
-        + (peer?.pipeline ?? []).reversed().filter(\.description.peer).map { (attached: $0, isPeer: true) }
+        allowed(own).map { (attached: $0, isPeer: false) }
+        + allowed(peer).reversed().filter(\.description.peer).map { (attached: $0, isPeer: true) }
       let old = self[direction].pipeline.stages
       var stages: [Pipeline.Stage] = []
       for (attached, isPeer) in wanted {
@@ -58,6 +67,12 @@ extension Connection {
     }
     dropRetired(&environment)
     for direction in Direction.allCases { flush(direction, &environment) }
+  }
+
+  /// The modules of `flow` that may work on this connection.
+  private func allowed(_ flow: Flow?) -> [AttachedModule] {
+    let modules = flow?.pipeline ?? []
+    return restriction == nil ? modules : modules.filter { $0.description.access == .read }
   }
 
   /// Index of the instance of `attached` that belongs to `owner`; made where there is none, set anew where `pm set` has
@@ -94,8 +109,7 @@ extension Connection {
       halves[direction.rawValue].pipeline.run(
         &stream, isEnded: self[direction].receiver.isEnded, patience: nil, instances: &instances,
         pool: environment.pool, now: environment.now)
-      halves[direction.rawValue].sender.append(&stream, in: environment.pool)
-      if self[direction].sender.map.jumps > 0 { isEdited = true }
+      handOver(&stream, direction, environment.pool)
     }
   }
 
@@ -105,7 +119,7 @@ extension Connection {
       if index < self[direction].pipeline.stages.count {
         stage.input.move(all: &halves[direction.rawValue].pipeline.stages[index].input)
       } else {
-        halves[direction.rawValue].sender.append(&stage.input, in: pool)
+        handOver(&stage.input, direction, pool)
       }
     }
     for index in self[direction].pipeline.stages.indices where self[direction].pipeline.stages[index].instance > gone {

@@ -14,9 +14,10 @@ extension Connection {
   /// When it is forgotten if nothing comes any more.
   private func expiry(_ settings: Settings) -> Instant {
     switch phase {
-    case .synSent, .synReceived, .midstream: lastPacket + settings.handshakeTimeout
+    case .synSent, .synReceived: lastPacket + settings.handshakeTimeout
     case .established: lastPacket + settings.idleTimeout
-    case .timeWait, .closed: phaseSince + settings.closeTimeout
+    // Each late segment may be followed by another (RFC 9293 section 3.6.1: the 2 MSL timeout begins anew).
+    case .timeWait, .closed: lastPacket + settings.closeTimeout
     }
   }
 
@@ -52,18 +53,20 @@ extension Connection {
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 
-  /// Whether a SYN begins a new connection in the place of this one: it has ended, or never got beyond a SYN of the same end
-  /// that this one does not repeat.
+  /// Whether a SYN begins a new connection in the place of this one at once: it has ended, or never got beyond a SYN of the
+  /// same end that this one does not repeat.
   func isSuperseded(by arrival: Arrival) -> Bool {
-    if isOver { return true }
+    if phase == .timeWait || phase == .closed { return true }
     return phase == .synSent
       && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
   }
 
   func info(at now: Instant) -> ConnectionInfo {
-    var state = phase.rawValue
-    if phase == .established, self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded { state = "closing" }
+    var state = restriction?.rawValue ?? phase.rawValue
+    if restriction == nil, phase == .established, self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded {
+      state = "closing"
+    }
     return ConnectionInfo(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, state: state, isEdited: isEdited, age: now - opened, idle: now - lastPacket,
@@ -73,7 +76,8 @@ extension Connection {
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
     let half = self[direction]
     return ConnectionInfo.Direction(
-      flow: half.flow, octetsIn: half.octetsIn, octetsOut: half.sender.octetsOut, held: half.pipeline.held,
+      flow: half.flow, octetsIn: half.octetsIn, octetsOut: isObserved ? half.octetsIn : half.sender.octetsOut,
+      held: half.pipeline.held,
       unacknowledged: half.sender.inFlight, shift: half.sender.map.shift)
   }
 }

@@ -99,8 +99,8 @@ extension Connection {
     }
     let payload = arrival.payloadStart..<arrival.payloadStart + UInt32(arrival.payloadCount)
     return mangle(
-      arrival, sequence, acknowledgement, arrival.tcp.flags, count: arrival.payloadCount, keepsUrgent: true,
-      &environment
+      arrival, sequence, acknowledgement, arrival.tcp.flags, count: arrival.payloadCount,
+      urgent: arrival.tcp.urgentPointer, &environment
     ) { output, pool in output.add(arrival.slab, payload.lowerBound, payload.upperBound, in: pool) }
   }
 
@@ -117,7 +117,7 @@ extension Connection {
         &environment)
       return .drop
     }
-    return mangle(arrival, sequence, acknowledgement, flags, count: 0, keepsUrgent: false, &environment) { _, _ in }
+    return mangle(arrival, sequence, acknowledgement, flags, count: 0, urgent: 0, &environment) { _, _ in }
   }
 
   /// Lets a packet leave with the octets from `from` up to `upTo`.
@@ -130,16 +130,19 @@ extension Connection {
     if isFinish { flags.insert(.fin) }
     let sender = self[direction].sender
     return mangle(
-      vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, keepsUrgent: false, &environment
+      vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, urgent: 0, &environment
     ) { output, pool in
       sender.eachPiece(from: from, upTo: upTo) { output.add($0, $1, $2, in: pool) }
     }
   }
 
   /// Makes a mangled packet of the header that arrived, changed where it must be, and what `load` adds.
-  private mutating func mangle(
+  ///
+  /// - Parameter patch: makes further changes to the header; its second parameter is where the TCP header starts.
+  mutating func mangle(
     _ arrival: Arrival, _ sequence: OutSequence, _ acknowledgement: Acknowledgement, _ flags: TCPFlags, count: Int,
-    keepsUrgent: Bool, _ environment: inout Environment, load: (inout Output, SlabPool) -> Void
+    urgent: UInt16, _ environment: inout Environment, patch: (inout MutableSpan<UInt8>, Int) -> Void = { _, _ in },
+    load: (inout Output, SlabPool) -> Void
   ) -> Verdict {
     let pool = environment.pool
     guard let slab = pool.allocate(atLeast: arrival.headerCount) else { return .drop }
@@ -152,10 +155,11 @@ extension Connection {
     HeaderPatch.setTCPAcknowledgement(acknowledgement.number, in: &span, tcp: tcp)
     HeaderPatch.setTCPWindow(acknowledgement.window, in: &span, tcp: tcp)
     HeaderPatch.setTCPFlags(flags, in: &span, tcp: tcp)
-    if !keepsUrgent { HeaderPatch.setTCPUrgentPointer(0, in: &span, tcp: tcp) }
+    HeaderPatch.setTCPUrgentPointer(urgent, in: &span, tcp: tcp)
     if let option = arrival.tcp.options.sackOffset {
       HeaderPatch.setSACK(acknowledgement.sack, in: &span, tcp: tcp, option: option)
     }
+    patch(&span, tcp)
     environment.output.begin()
     environment.output.add(slab, 0, UInt32(arrival.headerCount), in: pool)
     pool.release(slab)

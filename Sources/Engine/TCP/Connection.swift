@@ -14,14 +14,19 @@ struct Connection {
     case timeWait = "time-wait"
     /// A reset went through.
     case closed
-    /// The handshake was not seen as it should be: everything passes unedited.
-    case midstream
   }
 
   let id: UInt64
   let client: Endpoint
   let server: Endpoint
-  var phase: Phase
+  private(set) var phase: Phase
+  /// Why it is never edited, where it is not.
+  var restriction: Restriction?
+  /// Whether an editor may have been waiting for it when its SYN came: then it was opened for growth, without what cannot be
+  /// edited.
+  let isPrepared: Bool
+  /// A connection that begins anew between the same ends, of which the SYN has passed; one at the most.
+  var successor: [Connection] = []
   var halves: InlineArray<2, Half>
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
@@ -33,23 +38,24 @@ struct Connection {
   /// When it was first seen.
   let opened: Instant
   var lastPacket: Instant
-  /// When the phase began.
-  var phaseSince: Instant
   /// The earliest time for which the connection stands in the timer queue.
   var scheduled: Instant?
 
   var key: ConnectionKey { ConnectionKey(client, server) }
 
   /// A connection of which the first packet has arrived from `client`.
-  init(id: UInt64, client: Endpoint, server: Endpoint, phase: Phase, now: Instant) {
+  ///
+  /// - Parameter isSeenOpening: whether that was a SYN.
+  init(id: UInt64, client: Endpoint, server: Endpoint, isSeenOpening: Bool, isPrepared: Bool, now: Instant) {
     self.id = id
     self.client = client
     self.server = server
-    self.phase = phase
+    self.isPrepared = isPrepared
+    phase = isSeenOpening ? .synSent : .synReceived
+    restriction = isSeenOpening ? nil : .midstream
     halves = InlineArray(repeating: Half(start: InSequence(0)))
     opened = now
     lastPacket = now
-    phaseSince = now
   }
 
   subscript(direction: Direction) -> Half {
@@ -60,14 +66,10 @@ struct Connection {
   /// Which way a packet from `source` goes.
   func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
 
-  mutating func enter(_ phase: Phase, at now: Instant) {
-    guard self.phase != phase else { return }
-    self.phase = phase
-    phaseSince = now
-  }
+  mutating func enter(_ phase: Phase) { self.phase = phase }
 
-  /// Whether nothing of it needs to be kept in order any more, so that a SYN may begin a new one.
-  var isOver: Bool { phase == .timeWait || phase == .closed || phase == .midstream }
+  /// Whether its packets pass as they are, and are at most read.
+  var isObserved: Bool { restriction?.isObserved ?? false }
 
   /// The mark for a packet of it that goes on, or nil where its own will do.
   func mark(_ current: UInt32, _ marks: Marks) -> UInt32? {

@@ -17,6 +17,8 @@ struct Half {
   var offer = Offer()
   /// The first octet of the segment that last came before its turn.
   var recentEarly: InSequence?
+  /// Whether ``receiver`` knows where the stream stands; of a connection that is only observed.
+  var reading = Reading.unplaced
   /// The source as packets of its own show it; packets made here look the same.
   var likeness: Likeness?
   var octetsIn: UInt64 = 0
@@ -35,6 +37,14 @@ struct Half {
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
+  }
+
+  /// How far the reading of a stream has come whose beginning was not seen.
+  enum Reading {
+    case unplaced
+    case placed
+    /// Octets went past unseen; from there on nothing is read.
+    case ended
   }
 
   /// What a SYN offers.

@@ -36,6 +36,42 @@ enum HeaderPatch {
     bytes.store(window, at: tcp + 14)
   }
 
+  /// Overwrites with NOPs every option that `isUnwanted` names by its kind, and by the rest of its octets.
+  static func removeOptions(
+    in bytes: inout MutableSpan<UInt8>, tcp: Int, where isUnwanted: (UInt8, Span<UInt8>) -> Bool
+  ) {
+    var offset = 20
+    while let option = nextOption(from: &offset, in: bytes, tcp: tcp) {
+      let rest = option.octets.dropFirst(2)
+      guard isUnwanted(option.kind, bytes.span.extracting(rest)) else { continue }
+      for octet in option.octets { bytes[octet] = TCPOptionKind.noOperation }
+    }
+  }
+
+  /// Sets the size in every maximum segment size option.
+  static func setMaximumSegmentSize(_ size: UInt16, in bytes: inout MutableSpan<UInt8>, tcp: Int) {
+    var offset = 20
+    while let option = nextOption(from: &offset, in: bytes, tcp: tcp) {
+      guard option.kind == TCPOptionKind.maximumSegmentSize, option.octets.count == 4 else { continue }
+      bytes.store(size, at: option.octets.lowerBound + 2)
+    }
+  }
+
+  /// The first option at or after `offset` that has a length, and steps past it; nil at the end, or where the options
+  /// make no sense any more.
+  private static func nextOption(
+    from offset: inout Int, in bytes: borrowing MutableSpan<UInt8>, tcp: Int
+  ) -> (kind: UInt8, octets: Range<Int>)? {
+    let headerLength = Int(bytes[tcp + 12] >> 4) * 4
+    while offset < headerLength, bytes[tcp + offset] == TCPOptionKind.noOperation { offset += 1 }
+    guard offset + 1 < headerLength, bytes[tcp + offset] != TCPOptionKind.end else { return nil }
+    let length = Int(bytes[tcp + offset + 1])
+    guard length >= 2, offset + length <= headerLength else { return nil }
+    let start = tcp + offset
+    offset += length
+    return (bytes[start], start..<start + length)
+  }
+
   static func setTCPChecksum(_ checksum: UInt16, in bytes: inout MutableSpan<UInt8>, tcp: Int) {
     bytes.store(checksum, at: tcp + 16)
   }

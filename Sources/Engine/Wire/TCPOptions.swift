@@ -11,7 +11,10 @@ enum TCPOptionKind {
   static let authentication: UInt8 = 29
   static let multipath: UInt8 = 30
   static let fastOpen: UInt8 = 34
+  /// Of experiments, told apart by a number of 16 bits (RFC 6994).
   static let experiment: UInt8 = 254
+  /// TCP Fast Open among the experiments.
+  static let fastOpenExperiment: UInt16 = 0xf989
 }
 
 /// The options of a TCP header that the engine acts on.
@@ -31,8 +34,8 @@ struct TCPOptions: Sendable {
   var sack = SACKBlocks()
   /// Where the SACK option's kind stands, in octets from the start of the TCP header.
   var sackOffset: Int?
-  /// MPTCP (RFC 8684).
-  var hasMultipath = false
+  /// The subtype of an MPTCP option (RFC 8684 section 3).
+  var multipath: UInt8?
   /// TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925): the segment cannot be changed without its receiver noticing.
   var hasAuthentication = false
   /// TCP Fast Open (RFC 7413), also as the experiment that it once was.
@@ -80,9 +83,10 @@ extension TCPOptions {
       (TCPOptionKind.sack, _), (TCPOptionKind.timestamps, _):
       isMalformed = true
     case (TCPOptionKind.md5Signature, _), (TCPOptionKind.authentication, _): hasAuthentication = true
-    case (TCPOptionKind.multipath, _): hasMultipath = true
+    case (TCPOptionKind.multipath, 3...): multipath = packet[value] >> 4
     case (TCPOptionKind.fastOpen, _): hasFastOpen = true
-    case (TCPOptionKind.experiment, 4...): if packet.uint16(at: value) == 0xf989 { hasFastOpen = true }
+    case (TCPOptionKind.experiment, 4...):
+      if packet.uint16(at: value) == TCPOptionKind.fastOpenExperiment { hasFastOpen = true }
     default: break
     }
   }

@@ -18,12 +18,14 @@ import Testing
     var table = ConnectionTable()
     let one = Endpoint(address: try #require(IPAddress("fd00::1")), port: 1)
     let other = Endpoint(address: try #require(IPAddress("fd00::2")), port: 2)
-    let slot = table.insert(Connection(id: 1, client: one, server: other, phase: .synSent, now: .zero))
+    let slot = table.insert(
+      Connection(id: 1, client: one, server: other, isSeenOpening: true, isPrepared: false, now: .zero))
     let place = table.place(slot)
     #expect(table.isCurrent(place) && table.find(ConnectionKey(other, one)) == slot)
     table.remove(slot, in: pool)
     #expect(!table.isCurrent(place) && table.count == 0)
-    let again = table.insert(Connection(id: 2, client: one, server: other, phase: .synSent, now: .zero))
+    let again = table.insert(
+      Connection(id: 2, client: one, server: other, isSeenOpening: true, isPrepared: false, now: .zero))
     #expect(again == slot && !table.isCurrent(place))
     table.remove(again, in: pool)
   }

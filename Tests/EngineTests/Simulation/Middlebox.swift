@@ -8,6 +8,7 @@ struct Middlebox: ~Copyable {
   /// Packets given and verdicts got: one each.
   private(set) var arrived = 0
   private var nextModule: UInt32 = 1
+  private var announced: [EditableConnection] = []
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
 
@@ -75,6 +76,13 @@ struct Middlebox: ~Copyable {
     return outcome
   }
 
+  /// As ``receive(_:isGSO:isChecksumTrusted:mark:at:)``; what has become subject to editing by it.
+  mutating func receiveAnnouncing(_ packet: TCPPacket, at now: Instant) -> [EditableConnection] {
+    announced = []
+    _ = receive(packet, at: now)
+    return announced
+  }
+
   mutating func advance(to now: Instant) -> [TCPPacket] {
     engine.advance(to: now)
     return takeInjections()
@@ -89,6 +97,7 @@ struct Middlebox: ~Copyable {
       #expect(injection.mark & Marks.standard.injected != 0)
       list.append(packet)
     }
+    announced += engine.output.editable
     engine.recycle()
     return list
   }

@@ -35,16 +35,16 @@ struct Conversation: ~Copyable {
     return conversation
   }
 
-  /// SYN, SYN-ACK and ACK, all of which pass as they are.
+  /// SYN, SYN-ACK and ACK, all of which pass.
   mutating func shakeHands() throws {
     let options: [UInt8] = [2, 4, 3, 232, 4, 2] + (usesTimestamps ? stamp(10, 0) : [])
     let syn = TCPPacket(from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, options: options)
-    #expect(box.receive(syn, at: now).kind == .accepted)
+    #expect(box.receive(syn, at: now).packet != nil)
     let answer = TCPPacket(
       from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart,
       flags: [.syn, .ack],
       options: options)
-    #expect(box.receive(answer, at: now).kind == .accepted)
+    #expect(box.receive(answer, at: now).packet != nil)
     #expect(fromClient(0, acknowledging: 0).kind == .accepted)
   }
 

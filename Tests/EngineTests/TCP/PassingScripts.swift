@@ -15,19 +15,6 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).first?.state == "midstream")
   }
 
-  @Test(arguments: [
-    ("data in the SYN", [] as [UInt8], "x"), ("multipath", [30, 4, 0, 1], ""),
-    ("signature", [19, 18] + [UInt8](repeating: 0, count: 16), ""),
-    ("fast open", [34, 2], ""),
-  ]) func someHandshakesForbidEditing(name: String, options: [UInt8], payload: String) throws {
-    var talk = try Conversation([Self.editor])
-    let syn = TCPPacket(
-      from: talk.client, to: talk.server, sequence: 1_000, flags: .syn, options: options, payload: Array(payload.utf8))
-    #expect(talk.box.receive(syn, at: talk.now).kind == .accepted)
-    #expect(talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack]).kind == .accepted)
-    #expect(talk.fromClient(0, "axxb", acknowledging: 0).kind == .accepted, "\(name)")
-  }
-
   @Test func aConnectionOfWhichOneDirectionGoesAnotherWayIsNotEdited() throws {
     var talk = try Conversation([Self.editor])
     let syn = TCPPacket(from: talk.client, to: talk.server, sequence: 1_000, flags: .syn)

@@ -62,7 +62,7 @@ import Testing
     #expect(read.sackPermitted)
     #expect(read.timestamps?.value == 1 && read.timestamps?.echo == 2)
     #expect(read.timestampsOffset == 26)
-    #expect(read.hasMultipath && read.hasFastOpen && read.hasAuthentication)
+    #expect(read.multipath != nil && read.hasFastOpen && read.hasAuthentication)
     #expect(!read.isMalformed)
   }
 
