@@ -31,7 +31,19 @@ struct Run: ParsableCommand {
   @Option(help: "Packet memory of each worker, in MiB.")
   var memory = 1_024
 
+  @Option(help: "Seconds after which a connection without packets is forgotten.")
+  var idleTimeout = 86_400
+
+  @Option(help: "Seconds for which a connection that has ended is remembered, for segments that come late.")
+  var closeTimeout = 30
+
   mutating func validate() throws {
+    guard (1...31_536_000).contains(idleTimeout) else {
+      throw ValidationError("--idle-timeout takes 1 to 31536000 seconds.")
+    }
+    guard (1...86_400).contains(closeTimeout) else {
+      throw ValidationError("--close-timeout takes 1 to 86400 seconds.")
+    }
     guard (16...1_048_576).contains(memory) else { throw ValidationError("--memory takes 16 to 1048576 MiB.") }
   }
 
@@ -43,6 +55,8 @@ struct Run: ParsableCommand {
     var settings = Settings()
     settings.marks = mask.marks
     settings.memoryLimit = memory << 20
+    settings.idleTimeout = .seconds(Int64(idleTimeout))
+    settings.closeTimeout = .seconds(Int64(closeTimeout))
     let server = try Server(path: socket)
     let workers: WorkerThreads
     do throws(NetfilterError) {

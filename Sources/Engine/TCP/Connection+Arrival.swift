@@ -17,7 +17,10 @@ extension Connection {
   /// Takes a segment of a connection whose handshake has been seen, and says what becomes of its packet.
   mutating func segmentArrived(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Verdict
   {
-    if isNearWindow(arrival, direction) { self[direction].learn(arrival) }
+    if isNearWindow(arrival, direction) {
+      self[direction].learn(arrival)
+      noteUrgent(arrival, direction)
+    }
     if arrival.tcp.flags.contains(.syn) {
       // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
@@ -36,8 +39,13 @@ extension Connection {
       verdict = dataArrived(arrival, direction, acknowledgement, &environment)
     }
     // The window may have opened for what waits, and what was removed may be acknowledged now.
-    let peer = direction.opposite
-    if self[peer].sender.owes, duplicates == 2, self[peer].sender.duplicates == 3 { resendOwed(peer, &environment) }
+    if arrival.tcp.flags.contains(.ack) {
+      recoverOwed(direction.opposite, duplicates: duplicates, arrival.tcp.options.sack, &environment)
+    }
+    // A source that cannot send on would never send what the modules wait for.
+    if self[direction].pipeline.held > 0, self[direction].sender.isShut(at: self[direction].receiver.next) {
+      acknowledgeHeld(direction, &environment)
+    }
     for direction in Direction.allCases {
       flush(direction, &environment)
       armRetransmission(direction, environment)
@@ -76,9 +84,9 @@ extension Connection {
     let told =
       isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
     // Where nothing edits, what the ends tell each other is their own matter.
-    guard !isTransparent(peer), !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw else {
-      return result
-    }
+    guard !isTransparent(peer),
+      !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw || !tcp.options.sack.isEmpty
+    else { return result }
     result.number = told.acknowledgement.raw
     result.window = UInt16(clamping: told.window >> Int(scale))
     result.sack = self[peer].sender.translate(tcp.options.sack)
@@ -301,6 +309,7 @@ extension Connection {
       // for lost as well: an octet sent again draws it out.
       let next = self[direction].sender.next
       if self[direction].sender.inFlight > 0 {
+        self[direction].sender.resendsHere(from: next + -1, upTo: next)
         _ = transmit(from: next + -1, upTo: next, direction, nil, &environment)
       }
     }

@@ -44,25 +44,43 @@ extension Connection {
   mutating func retransmissionExpired(_ direction: Direction, _ environment: inout Environment) {
     guard let due = self[direction].retransmission?.deadline, due <= environment.now else { return }
     self[direction].sender.roundTrip.expired()
+    let lost = self[direction].sender.beginRecovery(isTimeout: true)
     guard self[direction].sender.roundTrip.silence <= RoundTrip.patience else {
       abort(&environment)
       return
     }
-    resendOwed(direction, &environment)
+    if lost.from < lost.upTo {
+      resendOwed(lost, direction, &environment)
+    } else {
+      // The window is closed: an octet beyond it asks for how long (RFC 9293 section 3.8.6.1).
+      let next = self[direction].sender.next
+      _ = transmit(from: next, upTo: next + 1, direction, nil, &environment)
+    }
     armRetransmission(direction, environment)
   }
 
-  /// Sends the first segment again that is not acknowledged, or an octet beyond a closed window (RFC 9293 section 3.8.6.1).
-  mutating func resendOwed(_ direction: Direction, _ environment: inout Environment) {
-    let sender = self[direction].sender
+  /// Sends again what is owed and seems lost, now that `direction`'s destination has acknowledged something with `blocks`.
+  ///
+  /// - Parameter duplicates: how many acknowledgements in a row said the same before this one.
+  mutating func recoverOwed(
+    _ direction: Direction, duplicates: UInt32, _ blocks: SACKBlocks, _ environment: inout Environment
+  ) {
+    if let missing = self[direction].sender.continueRecovery(blocks) {
+      resendOwed(missing, direction, &environment)
+    } else if self[direction].sender.congestion?.recovery == nil, duplicates == 2,
+      self[direction].sender.duplicates == 3, self[direction].sender.owes
+    {
+      resendOwed(self[direction].sender.beginRecovery(isTimeout: false), direction, &environment)
+    }
+  }
+
+  private mutating func resendOwed(
+    _ range: (from: OutSequence, upTo: OutSequence), _ direction: Direction, _ environment: inout Environment
+  ) {
     environment.counters.retransmitted += 1
     self[direction].sender.roundTrip.sentAgain()
-    let from = sender.unacknowledged
-    let upTo =
-      sender.inFlight > 0
-      ? OutSequence.earlier(from + sender.maximumSegment, sender.next)
-      : OutSequence.earlier(from + 1, sender.map.outputEnd)
-    _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
+    self[direction].sender.resendsHere(from: range.from, upTo: range.upTo)
+    _ = transmit(from: range.from, upTo: range.upTo, direction, nil, &environment)
   }
 
   /// Ends the connection at both ends: what one has sent cannot be delivered to the other as it should be.

@@ -129,8 +129,10 @@ extension Connection {
     if !isLast { flags.remove(.psh) }
     if isFinish { flags.insert(.fin) }
     let sender = self[direction].sender
+    let urgent = urgentPointer(from, upTo, direction)
+    if urgent > 0 { flags.insert(.urg) }
     return mangle(
-      vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, urgent: 0, &environment
+      vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, urgent: urgent, &environment
     ) { output, pool in
       sender.eachPiece(from: from, upTo: upTo) { output.add($0, $1, $2, in: pool) }
     }
@@ -223,11 +225,14 @@ extension Connection {
     if usesTimestamps, let value = likeness.timestamp {
       timestamps = (value, self[peer].likeness?.timestamp ?? 0)
     }
+    let urgent = urgentPointer(from, upTo, direction)
+    let flags = urgent > 0 ? flags.union(.urg) : flags
     var span = unsafe pool.writable(slab).bindMemory(to: UInt8.self).mutableSpan
     let tcp = likeness.ip.isIPv6 ? 40 : 20
     let tcpCount = HeaderWriter.writeTCP(
       sourcePort: likeness.sourcePort, destinationPort: likeness.destinationPort, sequence: from.raw,
-      acknowledgement: number, flags: flags, window: window, timestamps: timestamps, sack: sack, into: &span, at: tcp)
+      acknowledgement: number, flags: flags, window: window, urgentPointer: urgent, timestamps: timestamps, sack: sack,
+      into: &span, at: tcp)
     HeaderWriter.writeIP(
       from: likeness.ip, payloadLength: tcpCount + (upTo - from), identification: environment.nextIdentification(),
       into: &span)

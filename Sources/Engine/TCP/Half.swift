@@ -13,6 +13,8 @@ struct Half {
   var retransmission: Retransmission?
   /// Whether packets made here for this direction must not be tracked.
   var isUntracked = false
+  /// SND.UP of the source: behind the last octet that it has called urgent.
+  var urgentEnd: InSequence?
   /// What the source offered in its SYN.
   var offer = Offer()
   /// The first octet of the segment that last came before its turn.
@@ -60,7 +62,7 @@ struct Half {
   struct Retransmission {
     var deadline: Instant
     var edge: OutSequence
-    var backoff: Int
+    var backoff: UInt8
   }
 
   /// What packets of one source have in common.

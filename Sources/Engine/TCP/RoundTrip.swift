@@ -6,15 +6,15 @@ struct RoundTrip {
   private var variation: Nanoseconds = 0
   private var timed: (end: OutSequence, at: Instant)?
   /// Times that the timeout has doubled.
-  private(set) var backoff = 0
+  private(set) var backoff: UInt8 = 0
   /// Timeouts in a row without a word of the destination's.
-  private(set) var silence = 0
+  private(set) var silence: UInt8 = 0
 
   /// RFC 6298 asks for a second at least; Linux takes this, and so its peers expect it.
   private static var minimum: Nanoseconds { .milliseconds(200) }
   private static var maximum: Nanoseconds { .seconds(60) }
   /// Timeouts without a word after which the destination is given up: more than 100 seconds (RFC 1122 section 4.2.3.5).
-  static var patience: Int { 11 }
+  static var patience: UInt8 { 11 }
 
   /// RTO
   var timeout: Nanoseconds {
@@ -30,8 +30,8 @@ struct RoundTrip {
 
   mutating func expired() {
     timed = nil
-    backoff += 1
-    silence += 1
+    backoff = min(backoff + 1, .max - 1)
+    silence = min(silence + 1, .max - 1)
   }
 
   /// Notes that the destination answers while its window is closed: it may stay so for as long as it likes

@@ -38,8 +38,12 @@ struct Sender {
 
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
+  /// How much of what is owed may be under way; nil until something has been.
+  var congestion: CongestionWindow?
+  /// From the first to the last of what has been sent again here and by nobody's wish; D-SACK of that is not the source's.
+  private var resentHere: (first: OutSequence, last: OutSequence)?
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
-  private(set) var duplicates = 0
+  private(set) var duplicates: UInt32 = 0
 
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
@@ -82,8 +86,13 @@ struct Sender {
   }
   /// Whether the FIN has been acknowledged.
   var isFinished: Bool { finish.map { unacknowledged > $0 } ?? false }
-  /// Behind the last number that may leave now.
-  var sendable: OutSequence { .earlier(map.outputEnd, .later(windowEdge, next)) }
+  /// Behind the last number that may leave now: as the destination's window has it, and the congestion window where the
+  /// delivery is ours.
+  var sendable: OutSequence {
+    var edge = windowEdge
+    if let congestion, owes { edge = .earlier(edge, unacknowledged + congestion.octets) }
+    return .earlier(map.outputEnd, .later(edge, next))
+  }
 
   // MARK: What modules release
 
@@ -176,11 +185,12 @@ struct Sender {
       isNews = true
     }
     guard number > unacknowledged else {
-      if isBare, !isNews, inFlight > 0 { duplicates += 1 }
+      if isBare, !isNews, inFlight > 0 { duplicates &+= 1 }
       if number + window <= unacknowledged { roundTrip.heard() }
       return isNews
     }
     duplicates = 0
+    congestion?.acknowledged(number - unacknowledged, segment: maximumSegment)
     unacknowledged = number
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
@@ -213,9 +223,11 @@ struct Sender {
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
     if next - number >= 0 {
-      offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)))
-      // What has been acknowledged early is not taken back.
+      // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
+      // window, and the source may send on.
       told = .later(told, map.acknowledgement(number))
+      let held = max(0, told - map.inputEnd)
+      offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)) + held)
     }
     return (told, max(0, offeredEdge - told))
   }
@@ -229,7 +241,11 @@ struct Sender {
   mutating func own(upTo number: InSequence) {
     told = .later(told, number)
     hasOwned = true
+    if congestion == nil { congestion = .initial(maximumSegment) }
   }
+
+  /// Whether the source cannot send another whole segment into the window that it has been offered.
+  func isShut(at next: InSequence) -> Bool { offeredEdge - next < maximumSegment }
 
   /// Whether more can be acknowledged to the source than it has been told, and no acknowledgement of the destination's is
   /// to be expected that would say so.
@@ -242,14 +258,75 @@ struct Sender {
   func translate(_ blocks: SACKBlocks) -> SACKBlocks {
     var translated = SACKBlocks()
     for index in 0..<blocks.count {
-      let (left, right) = blocks[index]
-      // In front of SND.UNA it is a duplicate reported (RFC 2883), of numbers that the map has forgotten.
-      guard OutSequence(left) >= unacknowledged, let block = map.block(OutSequence(left), OutSequence(right)) else {
-        continue
+      let (left, right) = (OutSequence(blocks[index].left), OutSequence(blocks[index].right))
+      let block: (left: InSequence, right: InSequence)?
+      if left >= unacknowledged {
+        block = map.block(left, right)
+      } else {
+        // The first block in front of SND.UNA reports a duplicate (RFC 2883 section 4).
+        block = index == 0 && !isResentHere(left, right) ? map.duplicate(left, right) : nil
       }
-      translated.append(left: block.left.raw, right: block.right.raw)
+      if let block { translated.append(left: block.left.raw, right: block.right.raw) }
     }
     return translated
+  }
+
+  /// Notes that the octets from `first` up to `last` are sent again without the source having asked for it.
+  mutating func resendsHere(from first: OutSequence, upTo last: OutSequence) {
+    // What lies a window back is reported no more.
+    guard let old = resentHere, unacknowledged - old.last < 1 << 20 else {
+      resentHere = (first, last)
+      return
+    }
+    resentHere = (.earlier(old.first, first), .later(old.last, last))
+  }
+
+  private func isResentHere(_ left: OutSequence, _ right: OutSequence) -> Bool {
+    resentHere.map { $0.first <= left && right <= $0.last } ?? false
+  }
+
+  // MARK: Recovery of what is owed
+
+  /// Notes a loss that duplicate acknowledgements, or a timeout, have told of. Returns what is to be sent again first.
+  mutating func beginRecovery(isTimeout: Bool) -> (from: OutSequence, upTo: OutSequence) {
+    var window = congestion ?? .initial(maximumSegment)
+    if isTimeout {
+      window.expired(inFlight, segment: maximumSegment)
+    } else {
+      window.lost(inFlight, segment: maximumSegment)
+    }
+    let upTo = OutSequence.earlier(unacknowledged + maximumSegment, next)
+    window.recovery = CongestionWindow.Recovery(point: next, resent: upTo)
+    congestion = window
+    return (unacknowledged, upTo)
+  }
+
+  /// What is to be sent again next in a recovery, now that an acknowledgement with `blocks` has come: what is missing behind
+  /// a partial acknowledgement, or the next hole between the blocks.
+  mutating func continueRecovery(_ blocks: SACKBlocks) -> (from: OutSequence, upTo: OutSequence)? {
+    guard let recovery = congestion?.recovery else { return nil }
+    guard owes, unacknowledged < recovery.point else {
+      congestion?.recovery = nil
+      return nil
+    }
+    var from = OutSequence.later(unacknowledged, recovery.resent)
+    // As often as there are blocks, for they come in any order.
+    for _ in 0..<blocks.count {
+      for index in 0..<blocks.count where OutSequence(blocks[index].left) <= from {
+        from = .later(from, OutSequence(blocks[index].right))
+      }
+    }
+    var upTo = OutSequence.earlier(from + maximumSegment, recovery.point)
+    var isHole = from == unacknowledged
+    for index in 0..<blocks.count where OutSequence(blocks[index].left) > from {
+      isHole = true
+      upTo = .earlier(upTo, OutSequence(blocks[index].left))
+    }
+    // Only what lies in front of something that has arrived is known to be missing.
+    guard isHole else { return nil }
+    guard from < upTo else { return nil }
+    congestion?.recovery?.resent = upTo
+    return (from, upTo)
   }
 
   mutating func removeAll(in pool: SlabPool) {

@@ -24,6 +24,11 @@ struct SequenceMap {
 
   /// Never empty; the first may have no octets.
   private var runs: Deque<Run>
+  /// Runs of what the destination has acknowledged, as far as it may report them as duplicates.
+  private var past: Deque<Run> = []
+  private static var pastLimit: Int { 32 }
+  /// Octets of one past run: no window is as large.
+  private static var pastRunLimit: UInt32 { 1 << 30 }
   /// Behind the last number of the source that has been mapped.
   private(set) var inputEnd: InSequence
   /// Behind the last number of the destination that has been given out.
@@ -133,6 +138,28 @@ struct SequenceMap {
     return last > first ? (first, last) : nil
   }
 
+  /// Where the octet with `number` of the source went; nil where it was removed, or is acknowledged already.
+  func image(_ number: InSequence) -> OutSequence? {
+    if number >= inputEnd { return outputEnd + (number - inputEnd) }
+    let run = runs[lastRun(startingBefore: number + 1)]
+    let offset = number - run.input
+    return offset >= 0 && offset < Int(run.count) ? run.output + offset : nil
+  }
+
+  /// The block for the source that a report of duplicates stands for (RFC 2883), which lies in front of what the destination
+  /// has acknowledged; nil where nothing of the source's is known to lie within.
+  func duplicate(_ left: OutSequence, _ right: OutSequence) -> (left: InSequence, right: InSequence)? {
+    var block: (left: InSequence, right: InSequence)?
+    for run in past.reversed() + [runs[0]] {
+      let first = OutSequence.later(left, run.output)
+      let last = OutSequence.earlier(right, run.output + Int(run.count))
+      guard first < last else { continue }
+      let (begin, end) = (run.input + (first - run.output), run.input + (last - run.output))
+      block = block.map { (.earlier($0.left, begin), .later($0.right, end)) } ?? (begin, end)
+    }
+    return block
+  }
+
   /// Index of the last run with `output <= number`, or 0.
   private func lastRun(startingAtOrBefore number: OutSequence) -> Int {
     var low = 0
@@ -159,11 +186,12 @@ struct SequenceMap {
 
   /// Forgets what lies in front of `number`, which the destination has acknowledged. It must not go backwards.
   mutating func prune(acknowledged number: OutSequence) {
-    while runs.count > 1, runs[1].output <= number { runs.removeFirst() }
+    while runs.count > 1, runs[1].output <= number { remember(runs.removeFirst()) }
     let passed = number - runs[0].output
     guard passed > 0 else { return }
     // Within the run it moves along; within the gap behind it only the run goes, so that the gap keeps its beginning.
     let moved = min(passed, Int(runs[0].count))
+    remember(Run(input: runs[0].input, output: runs[0].output, count: UInt32(moved)))
     runs[0].input += moved
     runs[0].output += moved
     runs[0].count -= UInt32(moved)
@@ -171,6 +199,19 @@ struct SequenceMap {
       runs[0].input = inputEnd
       runs[0].output = outputEnd
       runs[0].count = 0
+    }
+  }
+
+  private mutating func remember(_ run: Run) {
+    guard run.count > 0 else { return }
+    if let last = past.last, last.input + Int(last.count) == run.input, last.output + Int(last.count) == run.output {
+      past[past.count - 1].count = min(last.count + run.count, Self.pastRunLimit)
+      let dropped = Int(last.count + run.count - past[past.count - 1].count)
+      past[past.count - 1].input += dropped
+      past[past.count - 1].output += dropped
+    } else {
+      if past.count == Self.pastLimit { past.removeFirst() }
+      past.append(run)
     }
   }
 }

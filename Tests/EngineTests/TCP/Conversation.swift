@@ -36,16 +36,16 @@ struct Conversation: ~Copyable {
   }
 
   /// SYN, SYN-ACK and ACK, all of which pass.
-  mutating func shakeHands() throws {
+  mutating func shakeHands(window: UInt16 = 65_535) throws {
     let options: [UInt8] = [2, 4, 3, 232, 4, 2] + (usesTimestamps ? stamp(10, 0) : [])
-    let syn = TCPPacket(from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, options: options)
+    let syn = TCPPacket(
+      from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, window: window, options: options)
     #expect(box.receive(syn, at: now).packet != nil)
     let answer = TCPPacket(
       from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart,
-      flags: [.syn, .ack],
-      options: options)
+      flags: [.syn, .ack], window: window, options: options)
     #expect(box.receive(answer, at: now).packet != nil)
-    #expect(fromClient(0, acknowledging: 0).kind == .accepted)
+    #expect(fromClient(0, acknowledging: 0, window: min(window, 60_000)).kind == .accepted)
   }
 
   private func stamp(_ value: UInt8, _ echo: UInt8) -> [UInt8] { [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo] }
