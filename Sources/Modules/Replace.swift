@@ -14,12 +14,16 @@ public struct Replace: ProcessingModule {
     parameters: [
       Parameter("from", .bytes, help: "what to look for: 1 to \(longest) octets"),
       Parameter("to", .bytes, help: "what to put in its place; may be empty"),
+      Parameter(
+        "hold", .integer(0...60_000), default: "200", unit: "ms",
+        help: "how long the beginning of a match may wait for its end"),
     ],
     counters: ["replacements"],
     help: "Replaces one byte string by another one, of any length.")
 
   private let from: Pattern
   private let to: [UInt8]
+  public let holdTime: Nanoseconds
 
   public init(_ arguments: Arguments) throws(ArgumentError) {
     let from = arguments.bytes("from")
@@ -31,6 +35,7 @@ public struct Replace: ProcessingModule {
     }
     self.from = Pattern(from)
     to = arguments.bytes("to")
+    holdTime = .milliseconds(Int64(arguments.integer("hold")))
   }
 
   public mutating func process(_ window: inout Window) {

@@ -31,6 +31,8 @@ import threading
 import time
 import unittest
 
+import link
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHAIN = ROOT / "iptables" / "flowos-chain"
 CLONE_NEWNET = 0x40000000
@@ -170,6 +172,7 @@ class Namespace:
     def __init__(self, name, ipv4=None, ipv6=None):
         self.name, self.ipv4, self.ipv6 = name, ipv4, ipv6
         self._background = []
+        self._conversations = []
         run(["ip", "netns", "add", name])
 
     def _inside(self, command):
@@ -183,6 +186,14 @@ class Namespace:
         """Starts a process in here that is ended with the topology at the latest."""
         process = Background(self._inside(command), **options)
         self._background.append(process)
+        return process
+
+    def converse(self, *command):
+        """Starts a process in here with pipes to its standard input and output; its input ends with the topology."""
+        process = subprocess.Popen(
+            [str(word) for word in self._inside(command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True)
+        self._conversations.append(process)
         return process
 
     def write_sysctl(self, name, value):
@@ -216,6 +227,10 @@ class Namespace:
         opened = self.inside(lambda: socket.socket(family, kind, protocol))
         opened.settimeout(10)
         return opened
+
+    def sockets(self, count, family):
+        """As many TCP sockets that belong to this namespace."""
+        return self.inside(lambda: [socket.socket(family, socket.SOCK_STREAM) for _ in range(count)])
 
     def listen(self, port, *, ipv6=False):
         """A listening TCP socket on all addresses of one family."""
@@ -263,6 +278,11 @@ class Namespace:
         """Ends what runs in here, by its process ids, and removes the namespace."""
         for process in self._background:
             process.close()
+        for process in self._conversations:
+            process.kill()
+            process.stdin.close()
+            process.stdout.close()
+            process.wait()
         for pid in run(["ip", "netns", "pids", self.name], check=False).stdout.split():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(int(pid), signal.SIGKILL)
@@ -270,11 +290,18 @@ class Namespace:
 
 
 class Topology:
-    """Client, router and server; see the top of this file."""
+    """Client, router and server; see the top of this file.
+
+    emulated: puts a link emulator between either end and the router, `client_link` and `server_link`, and switches the
+    segmentation offload of all interfaces off, so that each segment has its own fate.
+    """
+
+    def __init__(self, *, emulated=False):
+        self._is_emulated = emulated
 
     def __enter__(self):
         _living.append(self)
-        self._namespaces = []
+        self._namespaces, self._wires = [], []
         try:
             self._build()
         except BaseException:
@@ -298,8 +325,10 @@ class Topology:
         for namespace in self._namespaces:
             run(["ip", "-n", namespace.name, "link", "set", "lo", "up"])
         for number, (end, port) in enumerate(((self.client, "client0"), (self.server, "server0")), start=1):
-            run(["ip", "-n", self.router.name, "link", "add", port, "type", "veth", "peer", "name", "eth0",
-                 "netns", end.name])
+            if self._is_emulated:
+                self._join_by_wire(end, port)
+            else:
+                self._join(self.router, port, end, "eth0")
             for namespace, interface, host in ((self.router, port, 1), (end, "eth0", 2)):
                 ip = ["ip", "-n", namespace.name]
                 run([*ip, "addr", "add", f"10.77.{number}.{host}/24", "dev", interface])
@@ -310,6 +339,21 @@ class Topology:
             run(["ip", "-n", end.name, "route", "add", "default", "via", f"fd00:77:{number}::1"])
         self.router.write_sysctl("net.ipv4.ip_forward", 1)
         self.router.write_sysctl("net.ipv6.conf.all.forwarding", 1)
+
+        if self._is_emulated:
+            self.client_link, self.server_link = (link.Link(wire) for wire in self._wires)
+
+    def _join(self, one, port, other, other_port):
+        run(["ip", "-n", one.name, "link", "add", port, "type", "veth", "peer", "name", other_port, "netns", other.name])
+
+    def _join_by_wire(self, end, port):
+        wire = self._add(f"wire-{port}")
+        wire.write_sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        self._wires.append(wire)
+        for namespace, interface, place in ((end, "eth0", "end"), (self.router, port, "router")):
+            self._join(namespace, interface, wire, place)
+            run(["ip", "-n", wire.name, "link", "set", place, "up"])
+            namespace.inside(lambda: link.switch_offloads_off(interface))
 
     def remove(self):
         for namespace in reversed(self._namespaces):
