@@ -133,7 +133,8 @@ public struct Engine: ~Copyable {
       close(slot)
       return admit(arrival, headers, source, destination, isSyn, octets)
     }
-    if isSyn, connections[slot].phase != .synSent {
+    let direction = connections[slot].direction(from: source)
+    if isSyn, connections[slot].phase != .synSent, !connections[slot].isRepeated(arrival, direction) {
       return successorArrived(arrival, slot, FlowKey(headers, arrival.metadata))
     }
     if let successor = connections[slot].successor.first, source == successor.server, arrival.tcp.flags.contains(.syn),

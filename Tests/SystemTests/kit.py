@@ -341,7 +341,18 @@ class Topology:
         self.router.write_sysctl("net.ipv6.conf.all.forwarding", 1)
 
         if self._is_emulated:
+            self._introduce_neighbours()
             self.client_link, self.server_link = (link.Link(wire) for wire in self._wires)
+
+    def _introduce_neighbours(self):
+        """Tells all what the link addresses of the others are: what asks for them shall not be lost."""
+        for number, (end, port) in enumerate(((self.client, "client0"), (self.server, "server0")), start=1):
+            for one, interface, other, other_interface, host in (
+                    (end, "eth0", self.router, port, 1), (self.router, port, end, "eth0", 2)):
+                address = other.run("cat", f"/sys/class/net/{other_interface}/address").stdout.strip()
+                for ip in (f"10.77.{number}.{host}", f"fd00:77:{number}::{host}"):
+                    run(["ip", "-n", one.name, "neigh", "replace", ip, "lladdr", address, "dev", interface,
+                         "nud", "permanent"])
 
     def _join(self, one, port, other, other_port):
         run(["ip", "-n", one.name, "link", "add", port, "type", "veth", "peer", "name", other_port, "netns", other.name])

@@ -177,7 +177,7 @@ class Matrix:
         try:
             self.net.chain("up", "--queues", "0:1")
             self.net.steer("-p", "tcp")
-            self.flowos = Daemon(self.net, "--close-timeout", "1").__enter__()
+            self.flowos = Daemon(self.net, "--close-timeout", "5").__enter__()
             self.flowos.ctl("flow", "add", "all", "ip_proto=6")
         except BaseException:
             self.net.__exit__()
@@ -243,13 +243,14 @@ class Matrix:
     def _see_none_left(self):
         def opened():
             connections = self.flowos.ask("conn", "list", "--limit", "1000")["connections"]
-            return [one for one in connections if one["state"] not in ("time-wait", "closed")]
+            # A last segment that comes very late finds its connection forgotten, and is of a connection in midstream then.
+            return [one for one in connections if one["state"] not in ("time-wait", "closed", "midstream")]
         kit.wait_until(lambda: not opened(), "no connection is left open", timeout=20, interval=0.2)
 
     def see_table_empty(self):
         """Sees that even those that have ended are forgotten."""
         kit.wait_until(
-            lambda: self.flowos.ask("stats")["engine"]["connections"] == 0, "the table is empty", timeout=20, interval=0.2)
+            lambda: self.flowos.ask("stats")["engine"]["connections"] == 0, "the table is empty", timeout=75, interval=0.2)
 
     def _story(self, cell, seed, error):
         try:

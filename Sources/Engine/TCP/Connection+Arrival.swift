@@ -22,7 +22,8 @@ extension Connection {
       noteUrgent(arrival, direction)
     }
     if arrival.tcp.flags.contains(.syn) {
-      // Of a handshake that is over, or an attempt at a new one: the ends settle it between them (RFC 5961 section 4).
+      if isRepeated(arrival, direction) { return synPassed(arrival, direction, &environment) }
+      // The ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
     let duplicates = self[direction.opposite].sender.duplicates

@@ -45,10 +45,15 @@ extension Connection {
     return verdict
   }
 
+  /// Whether a SYN is one that began this connection, sent again.
+  func isRepeated(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    arrival.payloadSequence == self[direction].start
+  }
+
   /// Lets a SYN pass. Where it may come to editing, without what cannot be edited: MPTCP, whose octets have numbers of their
   /// own, and data, which would leave before the other end has said what it takes. The ends do without (RFC 8684 section
   /// 3.7, RFC 7413 section 4.2), and the client sends the data again.
-  private mutating func synPassed(
+  mutating func synPassed(
     _ arrival: Arrival, _ direction: Direction, _ environment: inout Environment
   ) -> Verdict {
     let options = arrival.tcp.options

@@ -15,6 +15,9 @@ extension Connection {
   private func expiry(_ settings: Settings) -> Instant {
     switch phase {
     case .synSent, .synReceived: lastPacket + settings.handshakeTimeout
+    // One that ended before it was seen may have left a last word behind.
+    case .established where isObserved && (self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded):
+      lastPacket + settings.handshakeTimeout
     case .established: lastPacket + settings.idleTimeout
     // Each late segment may be followed by another (RFC 9293 section 3.6.1: the 2 MSL timeout begins anew).
     case .timeWait, .closed: lastPacket + settings.closeTimeout

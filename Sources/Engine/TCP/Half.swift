@@ -4,6 +4,8 @@ struct Half {
   var flow: UInt32?
   /// The fields of its first packet, by which it is classified.
   var flowKey: FlowKey?
+  /// The number behind the source's SYN.
+  private(set) var start: InSequence
   /// The TCB towards the source.
   var receiver: Receiver
   var pipeline = Pipeline()
@@ -29,6 +31,7 @@ struct Half {
 
   /// - Parameter start: the number behind the source's SYN.
   init(start: InSequence) {
+    self.start = start
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
@@ -36,6 +39,7 @@ struct Half {
 
   /// Begins with the number behind the source's SYN.
   mutating func begin(at start: InSequence) {
+    self.start = start
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)

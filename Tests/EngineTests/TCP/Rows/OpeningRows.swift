@@ -24,6 +24,24 @@ import Testing
     talk.box.engine.statistics.modules.values.first?.own.first
   }
 
+  @Test("12. a SYN and a SYN-ACK that are repeated get the same options, and begin nothing anew")
+  func row12_repeatedHandshake() throws {
+    var talk = try Conversation([Self.editor])
+    let syn = Self.syn(talk, options: Self.multipath)
+    let first = talk.box.receive(syn, at: talk.now).packet
+    let options: [UInt8] = [2, 4, 5, 0xb4]
+    let answer = talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: options).packet
+    #expect(talk.box.receive(syn, at: talk.now).packet?.bytes == first?.bytes)
+    _ = talk.fromClient(0, acknowledging: 0)
+    #expect(talk.fromClient(0, "axb", acknowledging: 0).out == ["client . 0 ack 0 'a---b'"])
+    #expect(talk.box.receive(syn, at: talk.now).packet?.bytes == first?.bytes)
+    // The answer to the SYN that came late, itself late.
+    let again = talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: options).packet
+    #expect(again?.bytes == answer?.bytes)
+    #expect(talk.fromClient(3, "x", acknowledging: 0).out == ["client . 5 ack 0 '---'"])
+    #expect(talk.box.engine.statistics.engine.connectionsOpened == 1)
+  }
+
   @Test("13. simultaneous open is edited rightly") func row13_simultaneousOpen() throws {
     var talk = try Conversation([Self.editor])
     _ = talk.box.receive(Self.syn(talk), at: talk.now)
