@@ -166,9 +166,11 @@ public struct ConnectionInfo: Sendable {
     public var unacknowledged: Int
     /// How far the sequence numbers of the two sides stand apart now.
     public var shift: Int
+    /// Entries of the sequence map: edits that are not yet acknowledged.
+    public var mapEntries: Int
 
     public init(
-      flow: UInt32?, octetsIn: UInt64, octetsOut: UInt64, held: Int, unacknowledged: Int, shift: Int
+      flow: UInt32?, octetsIn: UInt64, octetsOut: UInt64, held: Int, unacknowledged: Int, shift: Int, mapEntries: Int
     ) {
       self.flow = flow
       self.octetsIn = octetsIn
@@ -176,6 +178,7 @@ public struct ConnectionInfo: Sendable {
       self.held = held
       self.unacknowledged = unacknowledged
       self.shift = shift
+      self.mapEntries = mapEntries
     }
   }
 

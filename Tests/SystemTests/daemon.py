@@ -74,8 +74,11 @@ class DaemonTest(unittest.TestCase):
 
     steered = ("-p", "tcp")
 
+    def make_topology(self):
+        return kit.Topology()
+
     def setUp(self):
-        self.net = self.enterContext(kit.Topology())
+        self.net = self.enterContext(self.make_topology())
         self.net.chain("up", "--queues", "0:1")
         self.net.steer(*self.steered)
         self.flowos = self.enterContext(Daemon(self.net))

@@ -34,6 +34,7 @@ extension ConnectionDescription.Direction {
   fileprivate init(_ direction: ConnectionInfo.Direction, flowNames: [UInt32: String]) {
     self.init(
       flow: direction.flow.flatMap { flowNames[$0] }, octetsIn: direction.octetsIn, octetsOut: direction.octetsOut,
-      octetsHeld: direction.held, octetsUnacknowledged: direction.unacknowledged, shift: direction.shift)
+      octetsHeld: direction.held, octetsUnacknowledged: direction.unacknowledged, shift: direction.shift,
+      mapEntries: direction.mapEntries)
   }
 }

@@ -38,6 +38,8 @@ public struct ConnectionDescription: Codable, Equatable, Sendable {
     public var octetsUnacknowledged: Int
     /// How far the sequence numbers of the two sides stand apart, in octets.
     public var shift: Int
+    /// Entries of the sequence map.
+    public var mapEntries: Int
 
     public enum CodingKeys: String, CodingKey {
       case flow, shift
@@ -45,6 +47,7 @@ public struct ConnectionDescription: Codable, Equatable, Sendable {
       case octetsOut = "octets_out"
       case octetsHeld = "octets_held"
       case octetsUnacknowledged = "octets_unacknowledged"
+      case mapEntries = "map_entries"
     }
   }
 

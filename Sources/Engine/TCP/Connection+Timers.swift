@@ -81,6 +81,7 @@ extension Connection {
     return ConnectionInfo.Direction(
       flow: half.flow, octetsIn: half.octetsIn, octetsOut: isObserved ? half.octetsIn : half.sender.octetsOut,
       held: half.pipeline.held,
-      unacknowledged: half.sender.inFlight, shift: half.sender.map.shift)
+      unacknowledged: half.sender.inFlight, shift: half.sender.map.shift,
+      mapEntries: half.sender.map.runCount)
   }
 }

@@ -45,7 +45,8 @@ final class FakeDataPlane: DataPlane, Sendable {
       _ flow: UInt32? = nil, in received: UInt64 = 0, held: Int = 0, shift: Int = 0
     ) -> ConnectionInfo.Direction {
       .init(
-        flow: flow, octetsIn: received, octetsOut: received, held: held, unacknowledged: 0, shift: shift)
+        flow: flow, octetsIn: received, octetsOut: received, held: held, unacknowledged: 0, shift: shift,
+        mapEntries: 1)
     }
     var common = ModuleCounters()
     (common.octetsIn, common.octetsOut, common.edits) = (10, 8, 2)
