@@ -84,6 +84,10 @@ extension Connection {
     let isOfSent = self[peer].sender.next - number >= 0
     let told =
       isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
+    if isPlausible, self[peer].sender.jointEdge != nil {
+      result.isNews = false
+      result.isStale = true
+    }
     // Where nothing edits, what the ends tell each other is their own matter.
     guard !isTransparent(peer),
       !self[peer].sender.map.isIdentity || told.acknowledgement.raw != number.raw || !tcp.options.sack.isEmpty
@@ -233,6 +237,7 @@ extension Connection {
     )
     var stream = SegmentQueue()
     var isWhole = true
+    let completes = !self[direction].receiver.outOfOrder.isEmpty && !usesSACK && !isTransparent(direction)
     if arrival.payloadCount > offset {
       guard !self[direction].sender.isFull, let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
@@ -243,6 +248,7 @@ extension Connection {
     if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
     self[direction].octetsIn += UInt64(stream.count)
     runPipeline(direction, &stream, &environment)
+    if completes { self[direction].sender.acknowledgesTogether(upTo: self[direction].sender.map.outputEnd) }
 
     let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)

@@ -33,6 +33,10 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
+  /// Behind what waited for its turn and left together; the source is told of all of it at once, see
+  /// ``acknowledgesTogether(upTo:)``.
+  private(set) var jointEdge: OutSequence?
+
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
 
@@ -51,7 +55,11 @@ struct Sender {
   /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
   var windowScale: UInt8 = 0
   /// Payload octets of the largest segment that the destination takes, options of ours deducted.
-  var maximumSegment = 536
+  var maximumSegment: Int {
+    get { Int(segment) }
+    set { segment = UInt16(clamping: newValue) }
+  }
+  private var segment: UInt16 = 536
 
   /// Octets of a small piece, which is copied behind the one before it rather than listed by itself.
   private static var smallPiece: Int { 128 }
@@ -190,7 +198,8 @@ struct Sender {
       return isNews
     }
     duplicates = 0
-    congestion?.acknowledged(number - unacknowledged, segment: maximumSegment)
+    let largest = maximumSegment
+    congestion?.acknowledged(number - unacknowledged, segment: largest)
     unacknowledged = number
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
@@ -216,13 +225,26 @@ struct Sender {
 
   // MARK: What the source is told
 
+  /// Has the source told of everything in front of `edge` by one acknowledgement, as a receiver gives it that had the later
+  /// octets already when the missing ones came. Told one by one it would take the time that they waited here for their
+  /// round-trip time, and its retransmission timeout would grow by every loss; with SACK it knows better.
+  mutating func acknowledgesTogether(upTo edge: OutSequence) { jointEdge = edge }
+
+  /// Whether an acknowledgement of `number` is kept for the one to come. Not where it repeats itself, for then something is
+  /// missing in between.
+  private mutating func isKept(_ number: OutSequence) -> Bool {
+    guard let edge = jointEdge else { return false }
+    if number >= edge || duplicates > 0 { jointEdge = nil }
+    return jointEdge != nil
+  }
+
   /// What the source is told for the destination's acknowledgement of `number` with a window of `window` octets.
   ///
   /// The window is what the source may send after mapping: up to the number that stands for the right edge, and never
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
-    if next - number >= 0 {
+    if next - number >= 0, !isKept(number) {
       // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
       // window, and the source may send on.
       told = .later(told, map.acknowledgement(number))
@@ -234,7 +256,8 @@ struct Sender {
 
   /// What the source may be told now, without a word of the destination's.
   mutating func current() -> (acknowledgement: InSequence, window: Int) {
-    translate(unacknowledged, window: windowEdge - unacknowledged)
+    jointEdge = nil
+    return translate(unacknowledged, window: windowEdge - unacknowledged)
   }
 
   /// Takes over the delivery of everything in front of `number`: the source is told that it has arrived.

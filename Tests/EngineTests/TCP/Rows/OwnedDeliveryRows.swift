@@ -55,6 +55,28 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 10_000).payload == 5_000)
   }
 
+  @Test("22. without SACK, what waited is acknowledged together with what it waited for")
+  func row22_jointAcknowledgement() throws {
+    var talk = try Conversation([ByteEditor(rule: [:])])
+    try talk.shakeHands(permitsSACK: false)
+    #expect(talk.fromServer(4, "ef").out == ["client . 0 ack 0"])
+    #expect(talk.fromServer(6, "gh").out == ["client . 0 ack 0"])
+    #expect(talk.fromServer(0, "abcd").out == ["server . 0 ack 0 'abcd'", "server P. 4 ack 0 'efgh'"])
+    #expect(talk.fromClient(0, acknowledging: 4).out == [])
+    #expect(talk.fromClient(0, acknowledging: 8).out == ["client . 0 ack 8"])
+    // Where part of it is lost, the destination says so, and the source is told how far it got.
+    _ = talk.fromServer(12, "mn")
+    #expect(talk.fromServer(8, "ijkl").out == ["server . 8 ack 0 'ijkl'", "server P. 12 ack 0 'mn'"])
+    #expect(talk.fromClient(0, acknowledging: 12).out == [])
+    #expect(talk.fromClient(0, acknowledging: 12).out == ["client . 0 ack 12"])
+    // Or the source asks.
+    _ = talk.fromClient(0, acknowledging: 14)
+    _ = talk.fromServer(18, "st")
+    _ = talk.fromServer(14, "opqr")
+    #expect(talk.fromClient(0, acknowledging: 18).out == [])
+    #expect(talk.fromServer(14, "opqr").out == ["client . 0 ack 18"])
+  }
+
   @Test("22. a partial acknowledgement sends what is missing behind it") func row22_partialAcknowledgement() throws {
     var talk = try Conversation.established([Gatherer(size: 40_000)])
     for index in 0..<39 { _ = talk.fromServer(index * 1_000, Self.text(1_000)) }
