@@ -15,8 +15,15 @@ struct Host {
     /// Octets in flight at the most.
     var sendWindow = 60_000
     var initialSequence: UInt32 = 1_000
-    /// The congestion window's stand-in grows from here.
     var isDelayingAcknowledgements = false
+    /// The application stops reading for `time` behind every `octets` of the stream, so that the window closes.
+    var pause: (octets: Int, time: Nanoseconds)?
+    /// A closed window is probed with the next octet, else with an old number and no octet.
+    var probesWithData = false
+    /// The end of what is sent waits for the end of what is received.
+    var endsLast = false
+    /// The links damage packets: one with a wrong checksum is none of FlowOS's doing.
+    var expectsDamage = false
   }
 
   let me: Endpoint
@@ -35,10 +42,9 @@ struct Host {
 
   private var unacknowledged: UInt32
   private var next: UInt32
-  private var peerStart: UInt32 = 0
+  private var hasHeardPeer = false
   private var receiveNext: UInt32 = 0
   private var early: [(UInt32, [UInt8], Bool)] = []
-  private var sacked: [(UInt32, UInt32)] = []
   private var peerWindow = 0
   private var peerScale: UInt8 = 0
   private var peerMaximum = 536
@@ -50,9 +56,16 @@ struct Host {
   private var recover: UInt32
   private var deadline: Instant?
   private var backoff: Int64 = 0
+  /// The right edge of the window as it has been offered furthest; it is never taken back.
   private var offeredEdge: UInt32 = 0
+  /// RCV.NXT as it was told last.
+  private var lastTold: UInt32 = 0
   private var pendingDelayed = 0
   private var delayedDeadline: Instant?
+  /// Octets that the application has not read yet, and since its last pause.
+  private var unread = 0
+  private var sincePause = 0
+  private var resumption: Instant?
 
   init(_ me: Endpoint, _ peer: Endpoint, isClient: Bool, sending outgoing: [UInt8], options: Options) {
     self.me = me
@@ -69,14 +82,18 @@ struct Host {
 
   var isDone: Bool { receivedFinish && isEstablished && unacknowledged == finishSequence &+ 1 }
 
-  var timer: Instant? {
-    guard let delayedDeadline else { return deadline }
-    return deadline.map { min($0, delayedDeadline) } ?? delayedDeadline
+  var timer: Instant? { [deadline, delayedDeadline, resumption].compactMap { $0 }.min() }
+
+  /// Octets of payload in a segment of its own, options deducted.
+  var segment: Int {
+    var size = min(options.maximumSegment, peerMaximum) - (agreedTimestamps ? 12 : 0)
+    if agreedSACK, !early.isEmpty { size -= 4 + 8 * sackBlocks.count }
+    return size
   }
 
   // MARK: Sending
 
-  private func packet(
+  private mutating func packet(
     _ sequence: UInt32, _ flags: TCPFlags, payload: [UInt8] = [], synOptions: Bool = false, now: Instant
   ) -> TCPPacket {
     var list: [UInt8] = []
@@ -85,21 +102,40 @@ struct Host {
       if let scale = options.windowScale { list += [3, 3, scale] }
       if options.usesSACK { list += [4, 2] }
     }
-    let clock = UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ (isClient ? 5_000 : 900_000)
     if synOptions ? options.usesTimestamps : agreedTimestamps {
-      list += [1, 1, 8, 10] + Self.octets(clock) + Self.octets(recentTimestamp)
+      list += [1, 1, 8, 10] + Self.octets(clock(now)) + Self.octets(recentTimestamp)
     }
     if agreedSACK, !early.isEmpty, !synOptions {
-      let blocks = earlyBlocks.prefix(agreedTimestamps ? 3 : 4)
+      let blocks = sackBlocks
       list += [1, 1, 5, UInt8(2 + 8 * blocks.count)] + blocks.flatMap { Self.octets($0.0) + Self.octets($0.1) }
     }
+    if flags.contains(.ack) { lastTold = receiveNext }
     return TCPPacket(
       from: me, to: peer, sequence: sequence, acknowledgement: flags.contains(.ack) ? receiveNext : 0, flags: flags,
-      window: UInt16(clamping: synOptions ? window : window >> Int(agreedScale ? options.windowScale ?? 0 : 0)),
-      options: list, payload: payload)
+      window: offer(synOptions), options: list, payload: payload)
   }
 
-  private var window: Int { max(0, options.receiveWindow - early.reduce(0) { $0 + $1.1.count }) }
+  private func clock(_ now: Instant) -> UInt32 {
+    UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000) &+ (isClient ? 5_000 : 900_000)
+  }
+
+  /// The window for the header. Its edge moves on by a segment or half of the buffer at once (RFC 9293 section
+  /// 3.8.6.2.2), and never back.
+  private mutating func offer(_ isSyn: Bool) -> UInt16 {
+    guard hasHeardPeer else { return UInt16(clamping: options.receiveWindow) }
+    let scale = isSyn || !agreedScale ? 0 : Int(options.windowScale ?? 0)
+    let room = min(options.receiveWindow - unread, 65_535 << scale) & ~((1 << scale) - 1)
+    let offered = Self.distance(receiveNext, offeredEdge)
+    if room - offered >= min(options.maximumSegment, options.receiveWindow / 2) {
+      offeredEdge = receiveNext &+ UInt32(room)
+    }
+    return UInt16(clamping: max(0, Self.distance(receiveNext, offeredEdge)) >> scale)
+  }
+
+  /// How far `second` lies behind `first` on the circle.
+  private static func distance(_ first: UInt32, _ second: UInt32) -> Int { Int(Int32(bitPattern: second &- first)) }
+
+  private var sackBlocks: ArraySlice<(UInt32, UInt32)> { earlyBlocks.prefix(agreedTimestamps ? 3 : 4) }
 
   private var earlyBlocks: [(UInt32, UInt32)] {
     var blocks: [(UInt32, UInt32)] = []
@@ -130,7 +166,6 @@ struct Host {
   mutating func transmit(now: Instant) -> [TCPPacket] {
     guard isEstablished, !wasReset else { return [] }
     var list: [TCPPacket] = []
-    let segment = min(options.maximumSegment, peerMaximum) - (agreedTimestamps ? 12 : 0)
     while true {
       let offset = Int(next &- options.initialSequence &- 1)
       let flight = Int(next &- unacknowledged)
@@ -138,6 +173,7 @@ struct Host {
       let room = min(peerWindow, options.sendWindow) - flight
       let count = min(outgoing.count - offset, room, segment * options.segmentsAtOnce)
       if offset == outgoing.count {
+        if options.endsLast, !receivedFinish { break }
         list.append(packet(next, [.fin, .ack], now: now))
         next &+= 1
         break
@@ -148,7 +184,8 @@ struct Host {
         packet(next, isLast ? [.ack, .psh] : .ack, payload: Array(outgoing[offset..<offset + count]), now: now))
       next &+= UInt32(count)
     }
-    if next != unacknowledged, deadline == nil { arm(now) }
+    let isWaiting = Int(next &- options.initialSequence &- 1) < outgoing.count
+    if next != unacknowledged || isWaiting, deadline == nil { arm(now) }
     if !list.isEmpty {
       pendingDelayed = 0
       delayedDeadline = nil
@@ -156,10 +193,9 @@ struct Host {
     return list
   }
 
-  private func retransmission(_ sequence: UInt32, now: Instant) -> TCPPacket {
+  private mutating func retransmission(_ sequence: UInt32, now: Instant) -> TCPPacket {
     let offset = Int(sequence &- options.initialSequence &- 1)
     if offset >= outgoing.count { return packet(sequence, [.fin, .ack], now: now) }
-    let segment = min(options.maximumSegment, peerMaximum) - (agreedTimestamps ? 12 : 0)
     let count = min(segment, outgoing.count - offset, Int(next &- sequence))
     return packet(sequence, .ack, payload: Array(outgoing[offset..<offset + count]), now: now)
   }
@@ -171,8 +207,16 @@ struct Host {
       pendingDelayed = 0
       list.append(packet(next, .ack, now: now))
     }
+    if let due = resumption, due <= now {
+      resumption = nil
+      unread = 0
+      let before = offeredEdge
+      let update = packet(next, .ack, now: now)
+      if offeredEdge != before { list.append(update) }
+    }
     guard let due = deadline, due <= now, !wasReset else { return list }
-    guard unacknowledged != next || peerWindow == 0 else {
+    let offset = Int(next &- options.initialSequence &- 1)
+    guard unacknowledged != next || (isEstablished && offset < outgoing.count) else {
       deadline = nil
       return list
     }
@@ -184,30 +228,41 @@ struct Host {
       if isClient { return list + [packet(options.initialSequence, .syn, synOptions: true, now: now)] }
       return list + [packet(options.initialSequence, [.syn, .ack], synOptions: true, now: now)]
     }
-    if unacknowledged == next { return list + [packet(next &- 1, .ack, now: now)] }
+    if unacknowledged == next {
+      guard options.probesWithData else { return list + [packet(next &- 1, .ack, now: now)] }
+      next &+= 1
+      return list + [packet(next &- 1, .ack, payload: [outgoing[offset]], now: now)]
+    }
     return list + [retransmission(unacknowledged, now: now)]
   }
 
   // MARK: Receiving
 
   mutating func receive(_ bytes: TCPPacket, now: Instant) -> [TCPPacket] {
-    guard bytes.isChecksumRight else {
-      complaints.append("a packet with a wrong checksum")
+    guard bytes.isSound else {
+      if !options.expectsDamage { complaints.append("a packet with a wrong checksum") }
       return []
     }
     let tcp = bytes.tcp
+    if tcp.headerLength - 20 + bytes.payload.count > options.maximumSegment {
+      complaints.append("a segment above the maximum segment size")
+    }
     if tcp.flags.contains(.rst) {
       if tcp.sequence == receiveNext { wasReset = true } else { complaints.append("a reset with a wrong number") }
+      deadline = nil
       return []
     }
     if tcp.flags.contains(.syn) { return synArrived(tcp, now: now) }
-    guard receiveNext != 0 else { return [] }
+    guard hasHeardPeer else { return [] }
     if agreedTimestamps {
       guard let stamps = tcp.options.timestamps else {
         complaints.append("a segment without timestamps")
         return []
       }
-      if Int32(bitPattern: stamps.value &- recentTimestamp) > 0 { recentTimestamp = stamps.value }
+      if Self.distance(clock(now), stamps.echo) > 0 { complaints.append("an echo of a time that is yet to come") }
+      // PAWS (RFC 7323 section 5.3)
+      guard Self.distance(recentTimestamp, stamps.value) >= 0 else { return [packet(next, .ack, now: now)] }
+      if Self.distance(lastTold, tcp.sequence) <= 0 { recentTimestamp = stamps.value }
     }
     var list: [TCPPacket] = []
     if tcp.flags.contains(.ack) { list += acknowledged(tcp, bytes.payload.isEmpty, now: now) }
@@ -222,8 +277,10 @@ struct Host {
 
   private mutating func synArrived(_ tcp: TCPHeader, now: Instant) -> [TCPPacket] {
     if isEstablished { return [packet(next, .ack, now: now)] }
-    peerStart = tcp.sequence
     receiveNext = tcp.sequence &+ 1
+    offeredEdge = receiveNext &+ UInt32(min(options.receiveWindow, 65_535))
+    lastTold = receiveNext
+    hasHeardPeer = true
     peerMaximum = Int(tcp.options.maximumSegmentSize ?? 536)
     agreedTimestamps = options.usesTimestamps && tcp.options.timestamps != nil
     agreedSACK = options.usesSACK && tcp.options.sackPermitted
@@ -289,10 +346,13 @@ struct Host {
     _ sequence: UInt32, _ payload: [UInt8], _ isFinish: Bool, now: Instant
   ) -> [TCPPacket] {
     let isInOrder = sequence == receiveNext && early.isEmpty
-    if Int32(bitPattern: sequence &+ UInt32(payload.count) &- receiveNext) > options.receiveWindow + 1 {
-      // Beyond the window: dropped, and said so.
+    let beyond = Self.distance(offeredEdge, sequence &+ UInt32(payload.count))
+    if beyond > 0 {
+      // Only a probe has leave for that (RFC 9293 section 3.8.6.1). Dropped, and said so.
+      if beyond > 1 || payload.count > 1 { complaints.append("data beyond the window") }
       return [packet(next, .ack, now: now)]
     }
+    let before = received.count
     early.append((sequence, payload, isFinish))
     var moved = true
     while moved {
@@ -313,6 +373,7 @@ struct Host {
         break
       }
     }
+    read(received.count - before, now: now)
     if options.isDelayingAcknowledgements, isInOrder, !receivedFinish {
       pendingDelayed += 1
       if pendingDelayed < 2 {
@@ -323,5 +384,16 @@ struct Host {
     pendingDelayed = 0
     delayedDeadline = nil
     return [packet(next, .ack, now: now)]
+  }
+
+  /// The application reads what has come, where it does not pause.
+  private mutating func read(_ count: Int, now: Instant) {
+    guard let pause = options.pause else { return }
+    sincePause += count
+    if resumption == nil, sincePause >= pause.octets {
+      sincePause = 0
+      resumption = now + pause.time
+    }
+    if resumption != nil { unread += count }
   }
 }

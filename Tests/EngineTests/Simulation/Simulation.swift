@@ -11,7 +11,11 @@ struct Simulation: ~Copyable {
     var loss = 0
     var duplication = 0
     var reordering = 0
+    /// One bit is flipped.
+    var corruption = 0
     var delay: Nanoseconds = .milliseconds(2)
+    /// Octets a second that fit through; 0 for as many as there are.
+    var rate = 0
 
     static let clean = Link()
     static let lossy = Link(loss: 50)
@@ -25,7 +29,8 @@ struct Simulation: ~Copyable {
     var order: Int
     var place: Place
     var packet: TCPPacket
-    var isGSO: Bool
+    /// Octets of the segments that a super-packet is to be cut into, nil where it is none.
+    var segment: Int?
 
     static func < (left: Event, right: Event) -> Bool { (left.time, left.order) < (right.time, right.order) }
     static func == (left: Event, right: Event) -> Bool { left.order == right.order }
@@ -39,7 +44,11 @@ struct Simulation: ~Copyable {
   private let serverLink: Link
   private var events = Heap<Event>()
   private var order = 0
+  /// When each way of each link is through with what it has been given.
+  private var free: [Place: Instant] = [:]
   private(set) var now = Instant.zero
+  /// A hash over all packets that have been sent, and when: two runs with the same are the same.
+  private(set) var trace: UInt64 = 0xcbf2_9ce4_8422_2325
   /// Called at each step with the time, to change things on the way.
   let seed: UInt64
   /// Packets on the way in and out of FlowOS, for counting.
@@ -58,35 +67,56 @@ struct Simulation: ~Copyable {
     random = Randomness(seed: seed)
   }
 
-  private mutating func send(_ packet: TCPPacket, to place: Place, over link: Link, isGSO: Bool = false) {
+  private mutating func note(_ packet: TCPPacket) {
+    func add(_ octet: UInt8) { trace = (trace ^ UInt64(octet)) &* 0x100_0000_01b3 }
+    for shift in stride(from: 0, to: 64, by: 8) { add(UInt8(truncatingIfNeeded: now.nanoseconds >> Int64(shift))) }
+    // The payload stands in the checksum.
+    for octet in packet.bytes.prefix(80) { add(octet) }
+  }
+
+  private mutating func send(_ packet: TCPPacket, to place: Place, over link: Link, segment: Int? = nil) {
+    note(packet)
     if random.once(in: link.loss) { return }
+    var packet = packet
+    // Of what is damaged no super-packet is made. Damage upon damage may cancel out in the checksum.
+    if segment == nil, random.once(in: link.corruption), packet.isSound {
+      let bit = Int.random(in: 0..<packet.bytes.count * 8, using: &random)
+      packet.bytes[bit / 8] ^= 1 << UInt8(bit % 8)
+      guard packet.isHeaderSound else { return }
+    }
     let copies = random.once(in: link.duplication) ? 2 : 1
     for _ in 0..<copies {
       var delay = link.delay
+      if link.rate > 0 {
+        let through = max(now, free[place] ?? now) + Int64(packet.bytes.count) * .seconds(1) / Int64(link.rate)
+        free[place] = through
+        delay = delay + (through - now)
+      }
       if random.once(in: link.reordering) { delay += .milliseconds(Int64.random(in: 1...4, using: &random)) }
       order += 1
-      events.insert(Event(time: now + delay, order: order, place: place, packet: packet, isGSO: isGSO))
+      events.insert(Event(time: now + delay, order: order, place: place, packet: packet, segment: segment))
     }
   }
 
   /// What leaves FlowOS: super-packets are cut, as the kernel does it.
-  private mutating func forward(_ packet: TCPPacket, isGSO: Bool, segment: Int) {
-    let headers = packet.headers
-    let isToServer = headers?.ip.destination == server.me.address
-    for piece in isGSO ? packet.segmented(segment) : [packet] {
+  private mutating func forward(_ packet: TCPPacket, segment: Int? = nil) {
+    let isToServer = packet.headers?.ip.source == client.me.address
+    for piece in segment.map(packet.segmented) ?? [packet] {
       send(piece, to: isToServer ? .server : .client, over: isToServer ? serverLink : clientLink)
     }
   }
 
   private mutating func fromClient(_ packets: [TCPPacket]) {
     for packet in packets {
-      send(packet, to: .boxFromClient, over: clientLink, isGSO: packet.payload.count > client.options.maximumSegment)
+      let segment = packet.payload.count > client.segment ? client.segment : nil
+      send(packet, to: .boxFromClient, over: clientLink, segment: segment)
     }
   }
 
   private mutating func fromServer(_ packets: [TCPPacket]) {
     for packet in packets {
-      send(packet, to: .boxFromServer, over: serverLink, isGSO: packet.payload.count > server.options.maximumSegment)
+      let segment = packet.payload.count > server.segment ? server.segment : nil
+      send(packet, to: .boxFromServer, over: serverLink, segment: segment)
     }
   }
 
@@ -105,9 +135,9 @@ struct Simulation: ~Copyable {
       now = max(now, next)
       packets += 1
       change(now, &box)
-      for packet in box.takeInjections() { forward(packet, isGSO: false, segment: 0) }
+      for packet in box.takeInjections() { forward(packet) }
       if let deadline = box.engine.nextDeadline, deadline <= now {
-        for packet in box.advance(to: now) { forward(packet, isGSO: false, segment: 0) }
+        for packet in box.advance(to: now) { forward(packet) }
       }
       if let due = client.timer, due <= now { fromClient(client.timerFired(now: now)) }
       if let due = server.timer, due <= now { fromServer(server.timerFired(now: now)) }
@@ -123,18 +153,14 @@ struct Simulation: ~Copyable {
     case .client: fromClient(client.receive(event.packet, now: now))
     case .server: fromServer(server.receive(event.packet, now: now))
     case .boxFromClient, .boxFromServer:
-      let segment =
-        min(client.options.maximumSegment, server.options.maximumSegment)
-        - (client.options.usesTimestamps && server.options.usesTimestamps ? 12 : 0)
-      let outcome = box.receive(event.packet, isGSO: event.isGSO, at: now)
+      let outcome = box.receive(event.packet, isGSO: event.segment != nil, at: now)
       if let packet = outcome.packet {
-        if event.isGSO { #expect(packet.payload.count > segment, "left with a single segment, seed \(seed)") }
-        forward(packet, isGSO: event.isGSO, segment: segment)
+        if let segment = event.segment {
+          #expect(packet.payload.count > segment, "left with a single segment, seed \(seed)")
+        }
+        forward(packet, segment: event.segment)
       }
-      for packet in outcome.injected {
-        #expect(packet.payload.count <= segment, "an injected segment is too large")
-        forward(packet, isGSO: false, segment: segment)
-      }
+      for packet in outcome.injected { forward(packet) }
     }
   }
 }

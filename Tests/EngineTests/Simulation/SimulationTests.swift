@@ -3,7 +3,7 @@ import Testing
 @testable import Engine
 
 /// Client - FlowOS - server with an oracle: what either end receives is the edit of what the other sent, whatever the
-/// links do on the way.
+/// links do on the way. The matrix of what may happen is in `MatrixTests`.
 @Suite struct SimulationTests {
   struct Case: CustomTestStringConvertible, Sendable {
     var name: String
@@ -25,38 +25,6 @@ import Testing
   static let grow: [UInt8: [UInt8]] = [1: Array("caterpillar".utf8), 2: [2, 2]]
   static let mixed: [UInt8: [UInt8]] = [1: [], 2: Array("inserted".utf8) + [2], 3: [9], 4: [4, 7, 7]]
   static let everything: [UInt8: [UInt8]] = Dictionary(uniqueKeysWithValues: (0...255).map { (UInt8($0), []) })
-
-  static func cases() -> [Case] {
-    var list: [Case] = []
-    let rules: [(String, [UInt8: [UInt8]])] = [
-      ("nothing", [:]), ("shrink", shrink), ("grow", grow), ("mixed", mixed), ("everything", everything),
-    ]
-    let links: [(String, Simulation.Link)] = [("clean", .clean), ("loss", .lossy), ("bad", .bad)]
-    for (ruleName, rule) in rules {
-      for (linkName, link) in links {
-        for isGSO in [false, true] {
-          let base = Case(
-            name: "\(ruleName) \(linkName) \(isGSO ? "gso" : "mss")", rule: rule, link: link, isGSO: isGSO)
-          list.append(base)
-          var variant = base
-          variant.name += " held, no SACK, no timestamps, IPv6, wraps"
-          variant.hold = 7
-          variant.usesSACK = false
-          variant.usesTimestamps = false
-          variant.isIPv6 = true
-          variant.initialSequence = .max - 20_000
-          list.append(variant)
-          variant = base
-          variant.name += " delayed acknowledgements, small window"
-          variant.delays = true
-          variant.receiveWindow = 12_000
-          variant.hold = 100
-          list.append(variant)
-        }
-      }
-    }
-    return list
-  }
 
   static func bytes(_ count: Int, _ random: inout Randomness) -> [UInt8] {
     // Rich in what the rules edit, in single octets and in runs.
@@ -130,9 +98,5 @@ import Testing
     var test = Case(name: "chained", rule: [:], link: link, isGSO: true)
     test.count = 30_000
     try Self.run(test, seed: 5, modules: [first, second]) { second.edit(first.edit($0)) }
-  }
-
-  @Test(arguments: SimulationTests.cases()) func transfer(_ test: Case) throws {
-    for seed in 1...3 as ClosedRange<UInt64> { try Self.run(test, seed: seed) }
   }
 }

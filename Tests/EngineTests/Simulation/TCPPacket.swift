@@ -51,6 +51,19 @@ struct TCPPacket {
     return bytes[headers.payloadOffset..<headers.payloadOffset + headers.payloadLength]
   }
 
+  /// Whether an end would take it: a TCP packet with its checksums right, that of its IPv4 header too.
+  var isSound: Bool {
+    guard let headers, case .tcp = headers.transport, isChecksumRight else { return false }
+    return isHeaderSound
+  }
+
+  /// Whether a router would take it: one drops a packet with a wrong checksum in its IPv4 header; IPv6 has none.
+  var isHeaderSound: Bool {
+    guard let headers else { return false }
+    return headers.ip.isIPv6
+      || Checksum.fold(Checksum.sum(bytes.span.extracting(..<headers.ip.headerLength), initial: 0)) == 0
+  }
+
   var isChecksumRight: Bool {
     guard let headers else { return false }
     return Checksum.verifyTransport(packet: bytes.span, headers: headers)
