@@ -163,10 +163,8 @@ extension Connection {
     let next = self[direction].receiver.next
     let sender = self[direction].sender
     let sequence: OutSequence
-    if sender.map.isIdentity {
-      sequence = OutSequence(arrival.tcp.sequence)
-    } else if arrival.sequence >= next {
-      // The destination takes only the exact number, so one that is not must not become so.
+    if arrival.sequence >= next {
+      // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
       sequence = sender.next + (arrival.sequence - next)
     } else {
       sequence = .earlier(sender.map.start(arrival.sequence), sender.next + (arrival.sequence - next))
@@ -184,7 +182,9 @@ extension Connection {
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
     let next = self[direction].receiver.next
-    if arrival.payloadCount == 1, !arrival.isFinish, arrival.sequence + 1 == next, self[direction].sender.isIdle {
+    if arrival.payloadCount == 1, !arrival.isFinish, arrival.sequence + 1 == next, self[direction].sender.isIdle,
+      self[direction].pipeline.held == 0
+    {
       // A keep-alive with an octet of garbage (RFC 9293 section 3.8.4): the answer is the destination's to give.
       let sequence = mapped(arrival.sequence, direction)
       return passWhole(arrival, direction, sequence, acknowledgement, &environment)
@@ -192,7 +192,7 @@ extension Connection {
     switch self[direction].receiver.classify(
       arrival.sequence, count: arrival.payloadCount, isFinish: arrival.isFinish)
     {
-    case .inOrder(let offset) where next > self[direction].sender.offeredEdge:
+    case .inOrder(let offset) where next > acceptableEdge(direction):
       // Where it begins with octets that have been here before, the destination may well take all of it.
       return offset == 0
         ? unacceptableArrived(arrival, direction, acknowledgement, &environment)
@@ -212,17 +212,21 @@ extension Connection {
   private func isEarlyInWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
     let receiver = self[direction].receiver
     let distance = arrival.sequence - receiver.next
-    return !receiver.isEnded && distance > 0 && distance <= self[direction].sender.offeredEdge - receiver.next
+    return !receiver.isEnded && distance > 0 && distance <= acceptableEdge(direction) - receiver.next
   }
 
-  /// A segment beyond the window: its destination would drop it, so it is not kept here either.
+  /// The edge in front of which a segment has to begin. Where packets pass unread, a source that guesses well may have one
+  /// meet an opening of the window that is not yet known here: what could be taken there is kept here.
+  private func acceptableEdge(_ direction: Direction) -> InSequence {
+    self[direction].sender.offeredEdge + (isTransparent(direction) ? 65_536 : 0)
+  }
+
+  /// A segment beyond the window: its destination would drop it. It is not kept, and does not pass, for what passes must be
+  /// read.
   private mutating func unacceptableArrived(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
-    guard isTransparent(direction), fits(arrival) else {
-      return passOn(arrival, direction, acknowledgement, &environment)
-    }
-    return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
+    passOn(arrival, direction, acknowledgement, &environment)
   }
 
   /// The next octets of the stream: through the pipeline, and out as far as the modules release them.

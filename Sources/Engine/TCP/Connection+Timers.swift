@@ -56,10 +56,10 @@ extension Connection {
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 
-  /// Whether a SYN begins a new connection in the place of this one at once: it has ended, or never got beyond a SYN of the
-  /// same end that this one does not repeat.
+  /// Whether a SYN begins a new connection in the place of this one at once: both ends have ended it, or it never got beyond a
+  /// SYN of the same end that this one does not repeat. That a reset has arrived where it went is not known.
   func isSuperseded(by arrival: Arrival) -> Bool {
-    if phase == .timeWait || phase == .closed { return true }
+    if phase == .timeWait { return true }
     return phase == .synSent
       && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next

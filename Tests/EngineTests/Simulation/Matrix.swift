@@ -73,11 +73,14 @@ enum Matrix {
   /// The cells to run: all, or the one that `FLOWOS_CELL` names.
   static var chosen: [Cell] { environment["FLOWOS_CELL"].map { name in cells.filter { $0.name == name } } ?? cells }
 
+  /// As `FLOWOS_SEEDS` has it.
+  static var seedCount: UInt64? { environment["FLOWOS_SEEDS"].flatMap(UInt64.init) }
+
   /// The seeds to run the cell with: `FLOWOS_SEED` alone, or `FLOWOS_SEEDS` many from there on; without either the first two,
   /// which are small, and for some cells two more.
   static func seeds(_ cell: Cell) -> ClosedRange<UInt64> {
     let first = environment["FLOWOS_SEED"].flatMap(UInt64.init)
-    let count = environment["FLOWOS_SEEDS"].flatMap(UInt64.init)
+    let count = seedCount
     guard first != nil || count != nil else {
       return 1...(cells.firstIndex { $0.name == cell.name }!.isMultiple(of: 7) ? 4 : 2)
     }
