@@ -134,7 +134,8 @@ public struct Engine: ~Copyable {
       return admit(arrival, headers, source, destination, isSyn, octets)
     }
     let direction = connections[slot].direction(from: source)
-    if isSyn, connections[slot].phase != .synSent, !connections[slot].isRepeated(arrival, direction) {
+    let isOpen = connections[slot].phase != .closed
+    if isSyn, connections[slot].phase != .synSent, !(isOpen && connections[slot].isRepeated(arrival, direction)) {
       return successorArrived(arrival, slot, FlowKey(headers, arrival.metadata))
     }
     if let successor = connections[slot].successor.first, source == successor.server, arrival.tcp.flags.contains(.syn),
