@@ -41,6 +41,7 @@ extension Connection {
     }
     // The window may have opened for what waits, and what was removed may be acknowledged now.
     if arrival.tcp.flags.contains(.ack) {
+      reportEarly(direction.opposite, &environment)
       recoverOwed(direction.opposite, duplicates: duplicates, arrival.tcp.options.sack, &environment)
     }
     // A source that cannot send on would never send what the modules wait for.
@@ -78,13 +79,15 @@ extension Connection {
       && self[peer].sender.acknowledge(
         number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
         in: environment.pool)
+    if isPlausible { self[peer].sender.noteArrived(tcp.options.sack) }
     result.isStale = !result.isNews && self[peer].sender.owes
     result.isNews = result.isNews || result.sack.count > 0
     // What has not left cannot have arrived: the source must not let go of it.
     let isOfSent = self[peer].sender.next - number >= 0
+    let toldBefore = self[peer].sender.told
     let told =
       isPlausible && isOfSent ? self[peer].sender.translate(number, window: window) : self[peer].sender.current()
-    if isPlausible, self[peer].sender.jointEdge != nil {
+    if isPlausible, self[peer].sender.isJoining, told.acknowledgement == toldBefore, result.sack.isEmpty {
       result.isNews = false
       result.isStale = true
     }
@@ -115,7 +118,7 @@ extension Connection {
     if acknowledgement.isStale, arrival.sequence >= self[direction].receiver.next { return .drop }
     var acknowledgement = acknowledgement
     let sequence = mapped(arrival.sequence, direction)
-    let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite)
+    let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite, at: environment.now)
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged || isExtended else {
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
@@ -131,27 +134,6 @@ extension Connection {
     // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side.
     if sequence + 1 == next { return sender.next + -1 }
     return .earlier(sender.map.start(sequence), sender.next)
-  }
-
-  /// Adds SACK blocks for what waits in the OOSEQ queue of `direction`, where its destination has acknowledged all that
-  /// is in front of it: its source then learns what is missing as if the destination itself had told it. Where what waits
-  /// has passed as well, the destination does tell, and it alone knows what was lost behind us.
-  private func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction) -> Bool {
-    let receiver = self[direction].receiver
-    guard usesSACK, !receiver.outOfOrder.isEmpty, acknowledgement.number == receiver.next.raw,
-      !isTransparent(direction)
-    else { return false }
-    acknowledgement.sack = earlyBlocks(direction)
-    return true
-  }
-
-  /// The SACK blocks for what waits in the OOSEQ queue of `direction`.
-  func earlyBlocks(_ direction: Direction) -> SACKBlocks {
-    var blocks = SACKBlocks()
-    self[direction].receiver.outOfOrder.blocks(
-      recent: self[direction].recentEarly, limit: usesTimestamps ? 3 : 4
-    ) { blocks.append(left: $0.raw, right: $1.raw) }
-    return blocks
   }
 
   // MARK: Resets
@@ -241,18 +223,24 @@ extension Connection {
     )
     var stream = SegmentQueue()
     var isWhole = true
-    let completes = !self[direction].receiver.outOfOrder.isEmpty && !usesSACK && !isTransparent(direction)
+    let isReported = usesSACK && self[direction].early?.isReported == true
+    let completes =
+      !self[direction].receiver.outOfOrder.isEmpty && !isTransparent(direction) && (isReported || !usesSACK)
     if arrival.payloadCount > offset {
       guard !self[direction].sender.isFull, let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
       isWhole = self[direction].receiver.accept(segment, to: &stream, in: environment.pool)
+      self[direction].postponeEarly(at: environment.now)
     }
     if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
     self[direction].octetsIn += UInt64(stream.count)
     runPipeline(direction, &stream, &environment)
-    if completes { self[direction].sender.acknowledgesTogether(upTo: self[direction].sender.map.outputEnd) }
+    if completes {
+      let edge = self[direction].sender.map.outputEnd
+      self[direction].sender.acknowledgesTogether(from: arrival.sequence, upTo: edge, isReported: isReported)
+    }
 
     let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
@@ -312,7 +300,7 @@ extension Connection {
       self[direction].passedEdge = .later(self[direction].passedEdge, OutSequence(arrival.sequenceEnd.raw))
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
-    if self[direction].sender.told == self[direction].receiver.next {
+    if noteEarly(direction, &environment) {
       // A duplicate acknowledgement for every segment, as a receiver gives it (RFC 5681 section 3.2).
       acknowledgeToSource(direction, &environment)
     } else if isFirst {
@@ -328,7 +316,7 @@ extension Connection {
   }
 
   /// Whether packets of `direction` may pass before the modules have read them: nothing edits there, and nothing has.
-  private func isTransparent(_ direction: Direction) -> Bool {
+  func isTransparent(_ direction: Direction) -> Bool {
     self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0 && !self[direction].sender.hasOwned
       && !self[direction].pipeline.stages.contains { instances[$0.instance].description.access == .edit }
   }

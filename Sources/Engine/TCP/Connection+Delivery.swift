@@ -67,11 +67,19 @@ extension Connection {
   ) {
     if let missing = self[direction].sender.continueRecovery(blocks) {
       resendOwed(missing, direction, &environment)
-    } else if self[direction].sender.congestion?.recovery == nil, duplicates == 2,
-      self[direction].sender.duplicates == 3, self[direction].sender.owes
+    } else if self[direction].sender.congestion?.recovery == nil, self[direction].sender.owes,
+      isLossShown(direction, duplicates: duplicates, blocks)
     {
-      resendOwed(self[direction].sender.beginRecovery(isTimeout: false), direction, &environment)
+      resendOwed(self[direction].sender.beginRecovery(blocks, isTimeout: false), direction, &environment)
     }
+  }
+
+  /// Whether an acknowledgement with `blocks` shows for the first time that something is lost: it is the third repetition
+  /// (RFC 5681 section 3.2), or the last octet under way has arrived, so that no three will come (RFC 5827 section 3.2).
+  private func isLossShown(_ direction: Direction, duplicates: UInt32, _ blocks: SACKBlocks) -> Bool {
+    let sender = self[direction].sender
+    if duplicates == 2, sender.duplicates == 3 { return true }
+    return !blocks.isEmpty && sender.duplicates > duplicates && sender.isSettled
   }
 
   private mutating func resendOwed(

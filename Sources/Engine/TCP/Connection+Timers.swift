@@ -6,6 +6,7 @@ extension Connection {
     for direction in Direction.allCases {
       if let held = holdDeadline(direction) { deadline = min(deadline, held) }
       if let held = holdAcknowledgement(direction) { deadline = min(deadline, held) }
+      if let early = self[direction].early, early.isPending { deadline = min(deadline, early.deadline) }
       if let armed = self[direction].retransmission { deadline = min(deadline, armed.deadline) }
     }
     return deadline
@@ -45,6 +46,7 @@ extension Connection {
         runPipeline(direction, &stream, patience: holdPatience(direction), &environment)
         flush(direction, &environment)
       }
+      reportEarly(direction, &environment)
       retransmissionExpired(direction, &environment)
       armRetransmission(direction, environment)
     }

@@ -26,7 +26,8 @@ extension Connection {
     let last = OutSequence.earlier(sender.map.end(upTo), sender.next)
     guard first < last else { return nil }
     environment.counters.retransmitted += 1
-    self[direction].sender.roundTrip.sentAgain()
+    self[direction].sender.sentAgain(upTo: last)
+    self[direction].postponeEarly(at: environment.now)
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
@@ -187,12 +188,16 @@ extension Connection {
 
   /// Acknowledges to the source of `direction`, in the name of its destination, all that the destination has and what was
   /// removed behind it.
-  mutating func acknowledgeToSource(_ direction: Direction, _ environment: inout Environment) {
+  ///
+  /// - Parameter blocks: SACK blocks for what waits; nil for those of what came last.
+  mutating func acknowledgeToSource(
+    _ direction: Direction, blocks: SACKBlocks? = nil, _ environment: inout Environment
+  ) {
     environment.counters.acknowledged += 1
     let peer = direction.opposite
     let next = self[peer].sender.next
-    var sack = SACKBlocks()
-    if usesSACK, self[direction].sender.told >= self[direction].receiver.next { sack = earlyBlocks(direction) }
+    var sack = blocks ?? SACKBlocks()
+    if blocks == nil, usesSACK, tellsEarly(direction, at: environment.now) { sack = earlyBlocks(direction) }
     inject(peer, next, upTo: next, .ack, sack: sack, &environment)
   }
 
@@ -228,13 +233,15 @@ extension Connection {
     let urgent = urgentPointer(from, upTo, direction)
     let flags = urgent > 0 ? flags.union(.urg) : flags
     var span = unsafe pool.writable(slab).bindMemory(to: UInt8.self).mutableSpan
-    let tcp = likeness.ip.isIPv6 ? 40 : 20
+    let (source, destination) = direction == .toServer ? (client, server) : (server, client)
+    let ip = likeness.header(from: source.address, to: destination.address)
+    let tcp = ip.headerLength
     let tcpCount = HeaderWriter.writeTCP(
-      sourcePort: likeness.sourcePort, destinationPort: likeness.destinationPort, sequence: from.raw,
+      sourcePort: source.port, destinationPort: destination.port, sequence: from.raw,
       acknowledgement: number, flags: flags, window: window, urgentPointer: urgent, timestamps: timestamps, sack: sack,
       into: &span, at: tcp)
     HeaderWriter.writeIP(
-      from: likeness.ip, payloadLength: tcpCount + (upTo - from), identification: environment.nextIdentification(),
+      from: ip, payloadLength: tcpCount + (upTo - from), identification: environment.nextIdentification(),
       into: &span)
     environment.output.begin()
     environment.output.add(slab, 0, UInt32(tcp + tcpCount), in: pool)
@@ -243,10 +250,10 @@ extension Connection {
     sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
     var header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<(tcp + tcpCount)])
       .bindMemory(to: UInt8.self).mutableSpan
-    setChecksum(&header, tcp, likeness.ip, count: tcpCount + (upTo - from), environment.output)
+    setChecksum(&header, tcp, ip, count: tcpCount + (upTo - from), environment.output)
     let marks = environment.settings.marks
     let bits = marks.injected | (isEdited ? marks.edited : 0) | (self[direction].isUntracked ? marks.untracked : 0)
-    environment.output.inject(mark: likeness.mark | bits, isIPv6: likeness.ip.isIPv6, in: pool)
+    environment.output.inject(mark: likeness.mark | bits, isIPv6: ip.isIPv6, in: pool)
     environment.counters.injected += 1
   }
 }

@@ -21,6 +21,8 @@ struct Half {
   var offer = Offer()
   /// The first octet of the segment that last came before its turn.
   var recentEarly: InSequence?
+  /// What waits in the OOSEQ queue, and what its source knows of it; nil where nothing does.
+  var early: Early?
   /// Whether ``receiver`` knows where the stream stands; of a connection that is only observed.
   var reading = Reading.unplaced
   /// The source as packets of its own show it; packets made here look the same.
@@ -43,6 +45,15 @@ struct Half {
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
+  }
+
+  struct Early {
+    /// When the destination will have had the time to tell of all that left before.
+    var deadline: Instant
+    /// Whether there is something that the source is to be told of by then.
+    var isPending = false
+    /// Whether the source has been told of any of it.
+    var isReported = false
   }
 
   /// How far the reading of a stream has come whose beginning was not seen.
@@ -69,14 +80,36 @@ struct Half {
     var backoff: UInt8
   }
 
-  /// What packets of one source have in common.
+  /// What packets of one source have in common, beside its address and port.
   struct Likeness {
-    var ip: IPHeader
-    var sourcePort: UInt16
-    var destinationPort: UInt16
     var mark: UInt32
     /// The latest TSval (RFC 7323).
     var timestamp: UInt32?
+    private let flowLabel: UInt32
+    private let trafficClass: UInt8
+    private let hopLimit: UInt8
+    private let dontFragment: Bool
+    private let isIPv6: Bool
+
+    init(_ ip: IPHeader, mark: UInt32, timestamp: UInt32?) {
+      self.mark = mark
+      self.timestamp = timestamp
+      flowLabel = ip.flowLabel
+      trafficClass = ip.trafficClass
+      hopLimit = ip.hopLimit
+      dontFragment = ip.dontFragment
+      isIPv6 = ip.isIPv6
+    }
+
+    /// An IP header from `source` to `destination` that says the same, without options.
+    func header(from source: IPAddress, to destination: IPAddress) -> IPHeader {
+      let length = isIPv6 ? 40 : 20
+      return IPHeader(
+        isIPv6: isIPv6, source: source, destination: destination, headerLength: length, totalLength: length,
+        trafficClass: trafficClass, hopLimit: hopLimit, flowLabel: flowLabel, identification: 0,
+        dontFragment: dontFragment, protocolNumber: ProtocolNumber.tcp, isFragment: false, hasOptions: false,
+        isSourceRouted: false)
+    }
   }
 
   /// Learns from a packet of the source.
@@ -86,9 +119,13 @@ struct Half {
       // The latest counts: an old segment must not turn the clock back.
       timestamp = timestamp.map { Int32(bitPattern: $0 &- known) > 0 ? $0 : known } ?? known
     }
-    likeness = Likeness(
-      ip: arrival.ip, sourcePort: arrival.tcp.sourcePort, destinationPort: arrival.tcp.destinationPort,
-      mark: arrival.metadata.mark, timestamp: timestamp)
+    likeness = Likeness(arrival.ip, mark: arrival.metadata.mark, timestamp: timestamp)
+  }
+
+  /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.
+  mutating func postponeEarly(at now: Instant) {
+    if receiver.outOfOrder.isEmpty { early = nil }
+    early?.deadline = now + sender.roundTrip.bound
   }
 
   mutating func removeAll(in pool: SlabPool) {

@@ -124,7 +124,7 @@ struct OutOfOrderQueue {
     var given = 0
     var first: InSequence?
     if let recent {
-      eachBlock { left, right in
+      blocks { left, right in
         guard left <= recent, recent < right else { return true }
         body(left, right)
         first = left
@@ -132,7 +132,7 @@ struct OutOfOrderQueue {
         return false
       }
     }
-    eachBlock { left, right in
+    blocks { left, right in
       guard given < limit else { return false }
       if left != first {
         body(left, right)
@@ -142,7 +142,8 @@ struct OutOfOrderQueue {
     }
   }
 
-  private func eachBlock(_ body: (InSequence, InSequence) -> Bool) {
+  /// Calls `body` with the blocks of what is held, from the front, until it answers false.
+  func blocks(_ body: (InSequence, InSequence) -> Bool) {
     var index = 0
     while index < segments.count {
       let left = segments[index].source

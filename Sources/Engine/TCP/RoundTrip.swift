@@ -22,6 +22,9 @@ struct RoundTrip {
     return min(Self.maximum, base << Int64(min(backoff, 9)))
   }
 
+  /// How long an acknowledgement takes at the most, as far as is known.
+  var bound: Nanoseconds { smoothed.map { $0 + max(.milliseconds(1), 4 * variation) } ?? .seconds(1) }
+
   mutating func sent(upTo end: OutSequence, at now: Instant) {
     if timed == nil { timed = (end, now) }
   }

@@ -23,6 +23,10 @@ struct Sender {
   private(set) var unacknowledged: OutSequence
   /// SND.NXT
   private(set) var next: OutSequence
+  /// Behind the last octet that the destination is known to have, whatever is missing in front of it.
+  private var arrived: OutSequence
+  /// Behind what has been sent again and is not yet acknowledged.
+  private var resentEdge: OutSequence?
   /// The right edge of the destination's window, as it has been seen furthest.
   private(set) var windowEdge: OutSequence
   /// The number of the FIN, once the stream has ended.
@@ -33,9 +37,13 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
-  /// Behind what waited for its turn and left together; the source is told of all of it at once, see
-  /// ``acknowledgesTogether(upTo:)``.
-  private(set) var jointEdge: OutSequence?
+  /// What waited for its turn and left together, see ``acknowledgesTogether(from:upTo:isReported:)``.
+  private struct Joint {
+    let start: InSequence
+    let edge: OutSequence
+    let isReported: Bool
+  }
+  private var joints: Deque<Joint> = []
 
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
@@ -69,6 +77,7 @@ struct Sender {
     map = SequenceMap(start: start)
     unacknowledged = OutSequence(start.raw)
     next = unacknowledged
+    arrived = unacknowledged
     windowEdge = unacknowledged
     told = start
     offeredEdge = start
@@ -88,17 +97,19 @@ struct Sender {
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
-  /// and those for which the source has nothing to send again.
-  var owes: Bool {
+  /// those for which the source has nothing to send again, and those of which SACK blocks have told it that they are here.
+  var owes: Bool { owns || (joints.first?.isReported == true && unacknowledged < map.outputEnd) }
+  /// Whether some of those were never under way by the source's congestion control.
+  private var owns: Bool {
     unacknowledged < map.outputEnd && (told >= map.inputEnd || unacknowledged < map.start(told))
   }
   /// Whether the FIN has been acknowledged.
   var isFinished: Bool { finish.map { unacknowledged > $0 } ?? false }
   /// Behind the last number that may leave now: as the destination's window has it, and the congestion window where the
-  /// delivery is ours.
+  /// delivery is ours alone.
   var sendable: OutSequence {
     var edge = windowEdge
-    if let congestion, owes { edge = .earlier(edge, unacknowledged + congestion.octets) }
+    if let congestion, owns { edge = .earlier(edge, unacknowledged + congestion.octets) }
     return .earlier(map.outputEnd, .later(edge, next))
   }
 
@@ -217,6 +228,26 @@ struct Sender {
     return true
   }
 
+  /// Takes note of how far the destination has got anything, by its SACK blocks.
+  mutating func noteArrived(_ blocks: SACKBlocks) {
+    arrived = .later(arrived, unacknowledged)
+    for index in 0..<blocks.count {
+      let right = OutSequence(blocks[index].right)
+      if right <= next { arrived = .later(arrived, right) }
+    }
+    if let edge = resentEdge, edge <= unacknowledged { resentEdge = nil }
+  }
+
+  /// Notes that octets in front of `edge` are sent again.
+  mutating func sentAgain(upTo edge: OutSequence) {
+    roundTrip.sentAgain()
+    resentEdge = resentEdge.map { .later($0, edge) } ?? edge
+  }
+
+  /// Whether nothing is under way to the destination as far as is known: it has the last octet that left, so that what it
+  /// has not acknowledged is lost, and nothing has been sent again since.
+  var isSettled: Bool { arrived >= next && resentEdge == nil }
+
   /// The first window, of the destination's SYN, which is not scaled.
   mutating func openWindow(_ window: Int) {
     windowEdge = unacknowledged + window
@@ -225,17 +256,28 @@ struct Sender {
 
   // MARK: What the source is told
 
-  /// Has the source told of everything in front of `edge` by one acknowledgement, as a receiver gives it that had the later
-  /// octets already when the missing ones came. Told one by one it would take the time that they waited here for their
-  /// round-trip time, and its retransmission timeout would grow by every loss; with SACK it knows better.
-  mutating func acknowledgesTogether(upTo edge: OutSequence) { jointEdge = edge }
+  /// Has the source told of everything from `start` up to `edge` by one acknowledgement, as a receiver gives it that had the later
+  /// octets already when the missing ones came.
+  ///
+  /// - Parameter isReported: whether SACK blocks have told the source of those octets. It then takes an acknowledgement in
+  ///   the middle of them for a receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what
+  ///   is lost of them is ours to deliver. Where they have not, it takes the time that they waited here for their round-trip
+  ///   time, and its retransmission timeout would grow by every loss; it is told as soon as something is missing.
+  mutating func acknowledgesTogether(from start: InSequence, upTo edge: OutSequence, isReported: Bool) {
+    joints.append(Joint(start: start, edge: edge, isReported: isReported))
+  }
 
-  /// Whether an acknowledgement of `number` is kept for the one to come. Not where it repeats itself, for then something is
-  /// missing in between.
-  private mutating func isKept(_ number: OutSequence) -> Bool {
-    guard let edge = jointEdge else { return false }
-    if number >= edge || duplicates > 0 { jointEdge = nil }
-    return jointEdge != nil
+  /// Whether acknowledgements are kept for one to come.
+  var isJoining: Bool { !joints.isEmpty }
+
+  /// What the source may be told for an acknowledgement of `number`, without what is kept for the one to come.
+  private mutating func acknowledgement(_ number: OutSequence) -> InSequence {
+    let mapped = map.acknowledgement(number)
+    while let joint = joints.first {
+      guard number >= joint.edge || (!joint.isReported && duplicates > 0) else { return .earlier(mapped, joint.start) }
+      joints.removeFirst()
+    }
+    return mapped
   }
 
   /// What the source is told for the destination's acknowledgement of `number` with a window of `window` octets.
@@ -244,10 +286,10 @@ struct Sender {
   /// less than it has been offered before.
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
-    if next - number >= 0, !isKept(number) {
+    if next - number >= 0 {
       // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
       // window, and the source may send on.
-      told = .later(told, map.acknowledgement(number))
+      told = .later(told, acknowledgement(number))
       let held = max(0, told - map.inputEnd)
       offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)) + held)
     }
@@ -256,7 +298,7 @@ struct Sender {
 
   /// What the source may be told now, without a word of the destination's.
   mutating func current() -> (acknowledgement: InSequence, window: Int) {
-    jointEdge = nil
+    if joints.first?.isReported == false { joints.removeAll() }
     return translate(unacknowledged, window: windowEdge - unacknowledged)
   }
 
@@ -310,15 +352,20 @@ struct Sender {
 
   // MARK: Recovery of what is owed
 
-  /// Notes a loss that duplicate acknowledgements, or a timeout, have told of. Returns what is to be sent again first.
-  mutating func beginRecovery(isTimeout: Bool) -> (from: OutSequence, upTo: OutSequence) {
+  /// Notes a loss that an acknowledgement with `blocks`, or a timeout, has told of. Returns what is to be sent again first.
+  mutating func beginRecovery(_ blocks: SACKBlocks = SACKBlocks(), isTimeout: Bool) -> (
+    from: OutSequence, upTo: OutSequence
+  ) {
     var window = congestion ?? .initial(maximumSegment)
     if isTimeout {
       window.expired(inFlight, segment: maximumSegment)
     } else {
       window.lost(inFlight, segment: maximumSegment)
     }
-    let upTo = OutSequence.earlier(unacknowledged + maximumSegment, next)
+    var upTo = OutSequence.earlier(unacknowledged + maximumSegment, next)
+    for index in 0..<blocks.count where OutSequence(blocks[index].left) > unacknowledged {
+      upTo = .earlier(upTo, OutSequence(blocks[index].left))
+    }
     window.recovery = CongestionWindow.Recovery(point: next, resent: upTo)
     congestion = window
     return (unacknowledged, upTo)

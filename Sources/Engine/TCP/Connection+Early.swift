@@ -1,0 +1,80 @@
+/// What a source is told of segments that came before their turn and wait here.
+///
+/// With a SACK block for them the source takes for lost whatever is not acknowledged in front of that. What is on its way from
+/// here to the destination must not be among it, so the source may have to wait for this word.
+extension Connection {
+  /// Notes that a segment of `direction` has come before its turn. Returns whether its source may be told of it now, and has
+  /// been told of all before.
+  mutating func noteEarly(_ direction: Direction, _ environment: inout Environment) -> Bool {
+    reportEarly(direction, &environment)
+    if self[direction].early == nil {
+      self[direction].early = Half.Early(deadline: environment.now + self[direction].sender.roundTrip.bound)
+    }
+    let isTold = tellsEarly(direction, at: environment.now)
+    if isTold { self[direction].early?.isReported = true } else { self[direction].early?.isPending = true }
+    return isTold
+  }
+
+  /// Tells the source of what waits and it has not been told of, where it may be told now.
+  ///
+  /// All of it, from the front, in as many acknowledgements as that takes: what is left out between two blocks would be taken
+  /// for lost.
+  mutating func reportEarly(_ direction: Direction, _ environment: inout Environment) {
+    guard self[direction].early?.isPending == true, tellsEarly(direction, at: environment.now) else { return }
+    self[direction].early?.isPending = false
+    self[direction].early?.isReported = true
+    guard usesSACK else {
+      acknowledgeToSource(direction, &environment)
+      return
+    }
+    var acknowledgements: [SACKBlocks] = []
+    self[direction].receiver.outOfOrder.blocks { left, right in
+      if acknowledgements.last.map({ $0.count == blockLimit }) ?? true {
+        guard acknowledgements.count < Self.reportLimit else { return false }
+        acknowledgements.append(SACKBlocks())
+      }
+      acknowledgements[acknowledgements.count - 1].append(left: left.raw, right: right.raw)
+      return true
+    }
+    for blocks in acknowledgements { acknowledgeToSource(direction, blocks: blocks, &environment) }
+  }
+
+  /// Acknowledgements that one report takes at the most.
+  private static var reportLimit: Int { 8 }
+
+  /// SACK blocks that find room beside timestamps, or without them.
+  private var blockLimit: Int { usesTimestamps ? 3 : 4 }
+
+  /// Adds SACK blocks for what waits to those of the destination of `direction`, where the source has been told of it.
+  func addEarlyBlocks(to acknowledgement: inout Acknowledgement, of direction: Direction, at now: Instant) -> Bool {
+    guard usesSACK, let early = self[direction].early, !early.isPending, tellsEarly(direction, at: now),
+      acknowledgement.number == self[direction].sender.told.raw
+    else { return false }
+    var blocks = earlyBlocks(direction)
+    for index in 0..<acknowledgement.sack.count where blocks.count < blockLimit {
+      blocks.append(left: acknowledgement.sack[index].left, right: acknowledgement.sack[index].right)
+    }
+    acknowledgement.sack = blocks
+    return true
+  }
+
+  /// Whether the source of `direction` may be told now of what waits: its destination has got the last octet that left, or
+  /// has had the time to say so. Where what waits has passed as well, the destination does tell, and it alone knows what was
+  /// lost behind us.
+  func tellsEarly(_ direction: Direction, at now: Instant) -> Bool {
+    guard let early = self[direction].early, !isTransparent(direction) else { return false }
+    let sender = self[direction].sender
+    guard sender.told < self[direction].receiver.next else { return true }
+    if early.deadline <= now { return true }
+    return usesSACK && sender.map.inputEnd == self[direction].receiver.next && sender.pending == 0 && sender.isSettled
+  }
+
+  /// The SACK blocks for what waits, as many as find room: that of the segment that came last first (RFC 2018 section 4).
+  func earlyBlocks(_ direction: Direction) -> SACKBlocks {
+    var blocks = SACKBlocks()
+    self[direction].receiver.outOfOrder.blocks(recent: self[direction].recentEarly, limit: blockLimit) {
+      blocks.append(left: $0.raw, right: $1.raw)
+    }
+    return blocks
+  }
+}
