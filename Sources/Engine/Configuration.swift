@@ -38,23 +38,41 @@ public struct Flow: Sendable {
   public let match: Match
   public let priority: Int
   public let onFail: FailurePolicy
-  /// The modules in the order of their stages.
-  public let pipeline: [AttachedModule]
-  /// Whether one of them edits.
+  /// The modules of each stage, in the order of the stages.
+  public let stages: [[AttachedModule]]
+  /// Those that work on a stream, as ``Pipeline/Stage`` has them: readers together, an editor by itself behind them.
+  let streamStages: [[AttachedModule]]
+  /// Those that work on packets: in front of the first stage that works on a stream, and behind it.
+  let arrivals: [AttachedModule]
+  let departures: [AttachedModule]
+  /// Whether one of them edits a stream.
   let isEditing: Bool
 
+  /// - Parameter stages: one editor in each at the most.
   public init(
     id: UInt32, name: String, match: Match, priority: Int, onFail: FailurePolicy = .pass,
-    pipeline: [AttachedModule] = []
+    stages: [[AttachedModule]] = []
   ) {
     self.id = id
     self.name = name
     self.match = match
     self.priority = priority
     self.onFail = onFail
-    self.pipeline = pipeline
-    isEditing = pipeline.contains { $0.description.access == .edit }
+    self.stages = stages
+    streamStages = stages.flatMap { stage in
+      let stream = stage.filter { $0.description.layer == .app }
+      let readers = stream.filter { $0.description.access == .read }
+      return [readers].filter { !$0.isEmpty } + stream.filter { $0.description.access == .edit }.map { [$0] }
+    }
+    let isStream = { (module: AttachedModule) in module.description.layer == .app }
+    let first = stages.firstIndex { $0.contains(where: isStream) } ?? stages.count
+    arrivals = stages[..<first].flatMap(\.self)
+    departures = stages[first...].flatMap(\.self).filter { !isStream($0) }
+    isEditing = streamStages.contains { $0.contains { $0.description.access == .edit } }
   }
+
+  /// All modules, in the order of their stages.
+  public var modules: [AttachedModule] { stages.flatMap(\.self) }
 }
 
 /// One module in a flow's pipeline.
@@ -66,11 +84,23 @@ public struct AttachedModule: Sendable {
   /// Goes up with every `pm set`: running connections then ``ProcessingModule/adopt(_:)`` the new prototype.
   public let revision: Int
   public let prototype: any ProcessingModule
+  public let run: RunMode
 
-  public init(id: UInt32, name: String, revision: Int = 0, prototype: any ProcessingModule) {
+  /// Where a module does its work.
+  public enum RunMode: String, Sendable, CaseIterable {
+    /// On the thread of the packets; it must not wait for anything.
+    case inline
+    /// On a thread of its own for each connection; it may take its time.
+    case thread
+  }
+
+  public init(
+    id: UInt32, name: String, revision: Int = 0, run: RunMode = .inline, prototype: any ProcessingModule
+  ) {
     self.id = id
     self.name = name
     self.revision = revision
+    self.run = run
     self.prototype = prototype
   }
 

@@ -55,6 +55,10 @@ public struct EngineCounters: CounterSet {
   public var acknowledged: UInt64 = 0
   /// Connections reset because the destination took no more of what had been acknowledged to the source.
   public var aborted: UInt64 = 0
+  /// Connections in which a module has failed.
+  public var moduleFailures: UInt64 = 0
+  /// Connections that a module, or the failure of one, has ended.
+  public var cut: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
   public var refused: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
@@ -71,7 +75,7 @@ public struct EngineCounters: CounterSet {
       ("translated", \.translated), ("gaps", \.gaps),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
-      ("aborted", \.aborted), ("refused", \.refused),
+      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
     ]
   }
@@ -182,6 +186,31 @@ public struct ConnectionInfo: Sendable {
     }
   }
 
+  /// Where a module stands in one direction of the connection.
+  public struct Module: Sendable {
+    /// ``AttachedModule/id``
+    public let id: UInt32
+    public let direction: ConnectionIdentity.Direction
+    /// Whether it works on this direction as its peer.
+    public let isPeer: Bool
+    /// Octets that it has released, and that have come to it, since it is there; what lies between is held.
+    public let head: UInt64
+    public let tail: UInt64
+    /// `working`, `retiring`, `offloaded`, or `failed:` and why.
+    public let state: String
+
+    public init(
+      id: UInt32, direction: ConnectionIdentity.Direction, isPeer: Bool, head: UInt64, tail: UInt64, state: String
+    ) {
+      self.id = id
+      self.direction = direction
+      self.isPeer = isPeer
+      self.head = head
+      self.tail = tail
+      self.state = state
+    }
+  }
+
   /// Unique within an engine.
   public var id: UInt64
   public var clientAddress: IPAddress
@@ -198,10 +227,12 @@ public struct ConnectionInfo: Sendable {
   public var idle: Nanoseconds
   public var toServer: Direction
   public var toClient: Direction
+  public var modules: [Module]
 
   public init(
     id: UInt64, clientAddress: IPAddress, clientPort: UInt16, serverAddress: IPAddress, serverPort: UInt16,
-    state: String, isEdited: Bool, age: Nanoseconds, idle: Nanoseconds, toServer: Direction, toClient: Direction
+    state: String, isEdited: Bool, age: Nanoseconds, idle: Nanoseconds, toServer: Direction, toClient: Direction,
+    modules: [Module] = []
   ) {
     self.id = id
     self.clientAddress = clientAddress
@@ -214,5 +245,6 @@ public struct ConnectionInfo: Sendable {
     self.idle = idle
     self.toServer = toServer
     self.toClient = toClient
+    self.modules = modules
   }
 }

@@ -230,6 +230,7 @@ public struct Engine: ~Copyable {
       environment.counters.unmatched += 1
     }
 
+    guard connections[slot].phase != .cut else { return .drop }
     var verdict = Verdict.accept(mark: nil)
     if connections[slot].phase == .synSent, !connections[slot].isObserved {
       verdict = handshake(arrival, slot, direction)
@@ -240,7 +241,8 @@ public struct Engine: ~Copyable {
     if connections[slot].isObserved { connections[slot].observe(arrival, direction, &environment) }
     if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
     schedule(slot)
-    return verdict
+    // What a module has cut off meanwhile goes no further.
+    return connections[slot].phase == .cut ? .drop : verdict
   }
 
   /// Learns from the key of the first packet of a direction which flow it belongs to.
@@ -362,7 +364,7 @@ public struct Engine: ~Copyable {
         flowCounters.append(FlowCounters())
       }
       slots.append(flowSlots[flow.id]!)
-      for attached in flow.pipeline where tallies[attached.id] == nil {
+      for attached in flow.modules where tallies[attached.id] == nil {
         tallies[attached.id] = ModuleTally(ownCount: attached.description.counters.count)
       }
     }
@@ -392,7 +394,7 @@ public struct Engine: ~Copyable {
     statistics.engine = environment.counters
     for (index, flow) in configuration.flows.enumerated() {
       statistics.flows[flow.id] = flowCounters[slots[index]]
-      for attached in flow.pipeline {
+      for attached in flow.modules {
         guard let tally = tallies[attached.id] else { continue }
         statistics.modules[attached.id] = (tally.common, unsafe Array(tally.own))
       }

@@ -8,6 +8,10 @@
   public private(set) var injections: [Injection] = []
   /// Connections that have become subject to editing since ``Engine/recycle()``.
   public internal(set) var editable: [EditableConnection] = []
+  /// What modules have told since ``Engine/recycle()``.
+  public private(set) var events: [ModuleEvent] = []
+  /// Events that found no room.
+  public private(set) var eventsLost = 0
   /// One reference for each slab that pieces lie in.
   private var slabs: [SlabID] = []
   private var firstPiece = 0
@@ -16,7 +20,15 @@
   /// Pieces of a packet beyond which they are copied together: the kernel takes 1,024 of a message.
   private static var pieceLimit: Int { 256 }
 
+  /// Events of one batch.
+  private static var eventLimit: Int { 4_096 }
+
   public init() {}
+
+  /// Adds an event, where there is room.
+  mutating func add(_ event: ModuleEvent) {
+    if events.count < Self.eventLimit { events.append(event) } else { eventsLost += 1 }
+  }
 
   /// Begins a packet.
   mutating func begin() {
@@ -83,6 +95,8 @@
     unsafe pieces.removeAll(keepingCapacity: true)
     injections.removeAll(keepingCapacity: true)
     editable.removeAll(keepingCapacity: true)
+    events.removeAll(keepingCapacity: true)
+    eventsLost = 0
   }
 }
 

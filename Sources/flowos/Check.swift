@@ -13,7 +13,7 @@ struct Check: ParsableCommand {
   func run() throws {
     let commands = try CommandFile(path: file)
     let configuration = try commands.configuration(registry: FlowOS.registry, portNamed: NetworkInterface.index(named:))
-    let modules = configuration.flows.reduce(0) { $0 + $1.pipeline.count }
+    let modules = configuration.flows.reduce(0) { $0 + $1.modules.count }
     print("\(commands.name): good, \(configuration.flows.count) flow(s), \(modules) module(s)")
   }
 }

@@ -13,7 +13,7 @@ struct ChangeTests {
     #expect(flow.name == "web")
     #expect(flow.priority == 32_768)
     #expect(flow.onFail == .pass)
-    #expect(flow.pipeline.isEmpty)
+    #expect(flow.modules.isEmpty)
   }
 
   @Test("Identifiers are never used again, and stay through changes")
@@ -22,11 +22,11 @@ struct ChangeTests {
     let first = scene.dataPlane.flows
     try scene.run("flow replace web tcp,tcp_dst=81")
     #expect(scene.dataPlane.flows.map(\.id) == first.map(\.id))
-    #expect(scene.dataPlane.flows[0].pipeline[0].id == first[0].pipeline[0].id)
+    #expect(scene.dataPlane.flows[0].modules[0].id == first[0].modules[0].id)
     try scene.run("flow del web\nflow add web any\npm attach web look")
     let last = try #require(scene.dataPlane.flows.last)
     #expect(!first.map(\.id).contains(last.id))
-    #expect(last.pipeline[0].id != first[0].pipeline[0].id)
+    #expect(last.modules[0].id != first[0].modules[0].id)
   }
 
   @Test("Replacing keeps the modules, and what is not given")
@@ -36,7 +36,7 @@ struct ChangeTests {
     let flow = try #require(scene.dataPlane.flows.first)
     #expect(flow.priority == 7)
     #expect(flow.onFail == .pass)
-    #expect(flow.pipeline.map(\.name) == ["look"])
+    #expect(flow.modules.map(\.name) == ["look"])
     #expect(flow.match == (try Match(parsing: "tcp,tcp_dst=81", portNamed: { _ in nil })))
   }
 
@@ -57,9 +57,9 @@ struct ChangeTests {
   @Test("Instances get the kind's name, then a number; stages are inserted where told")
   func stages() throws {
     let scene = try Scene(Self.web, "pm attach web look", "pm attach web look", "pm attach web look --stage 1")
-    #expect(scene.dataPlane.flows[0].pipeline.map(\.name) == ["look3", "look", "look2"])
+    #expect(scene.dataPlane.flows[0].modules.map(\.name) == ["look3", "look", "look2"])
     try scene.run("pm detach web look\npm attach web look --stage 3")
-    #expect(scene.dataPlane.flows[0].pipeline.map(\.name) == ["look3", "look2", "look"])
+    #expect(scene.dataPlane.flows[0].modules.map(\.name) == ["look3", "look2", "look"])
     let attached = try scene.run("pm attach web swap from=a").attached
     #expect(attached.map(\.name) == ["swap"])
     #expect(attached.map(\.stage) == [4])
@@ -68,16 +68,16 @@ struct ChangeTests {
   @Test("Setting keeps the other arguments, the identifier and the place, and raises the revision")
   func set() throws {
     let scene = try Scene(Self.web, "pm attach web swap from=a to=b limit=5", "pm attach web look")
-    let before = scene.dataPlane.flows[0].pipeline[0]
+    let before = scene.dataPlane.flows[0].modules[0]
     try scene.run("pm set web swap 'to=\\x00'")
-    let after = scene.dataPlane.flows[0].pipeline[0]
+    let after = scene.dataPlane.flows[0].modules[0]
     #expect(after.id == before.id)
     #expect(after.revision == before.revision + 1)
     let swap = try #require(after.prototype as? Swap)
     #expect(swap.from == Array("a".utf8))
     #expect(swap.to == [0])
     #expect(swap.limit == 5)
-    #expect(scene.dataPlane.flows[0].pipeline[1].revision == 0)
+    #expect(scene.dataPlane.flows[0].modules[1].revision == 0)
   }
 
   @Test("What may be missing is no error")

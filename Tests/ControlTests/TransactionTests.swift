@@ -62,7 +62,7 @@ struct TransactionTests {
     let copy = try Scene(scene.dump)
     #expect(copy.dump == scene.dump)
     #expect(copy.dataPlane.flows.map(\.match) == scene.dataPlane.flows.map(\.match))
-    let edits = copy.dataPlane.flows.flatMap(\.pipeline).compactMap { $0.prototype as? Swap }
+    let edits = copy.dataPlane.flows.flatMap(\.modules).compactMap { $0.prototype as? Swap }
     #expect(edits.map(\.from) == [[0, 1], Array(#"it's #1 \n"#.utf8), Array("ü=\"x\"".utf8)])
   }
 
@@ -71,7 +71,7 @@ struct TransactionTests {
     let file = try CommandFile(parsing: "flow add a tcp\npm attach a look\n", name: "f")
     let configuration = try file.configuration(registry: .test, portNamed: { _ in nil })
     #expect(configuration.flows.map(\.name) == ["a"])
-    #expect(configuration.flows[0].pipeline.map(\.name) == ["look"])
+    #expect(configuration.flows[0].modules.map(\.name) == ["look"])
     let bad = try CommandFile(parsing: "flow add a tcp\npm attach b look\n", name: "f")
     let error = #expect(throws: ControlError.self) {
       try bad.configuration(registry: .test, portNamed: { _ in nil })

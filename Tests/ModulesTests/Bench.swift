@@ -2,13 +2,12 @@
 
 /// A module on a bench: one connection with a pipeline of one stage in each direction, fed by hand, without packets.
 @safe struct Bench: ~Copyable {
-  private let pool = SlabPool(limit: 1 << 28)
+  private var environment = Environment(settings: Settings())
   private let tally: ModuleTally
   private var instances: [ModuleInstance]
   private var own = Pipeline()
   private var peer = Pipeline()
   private var fed: (own: UInt32, peer: UInt32) = (1_000, 5_000)
-  private var now = Instant(nanoseconds: 0)
   private let description: ModuleDescription
 
   /// What has come out so far.
@@ -20,8 +19,8 @@
     description = attached.description
     tally = ModuleTally(ownCount: description.counters.count)
     instances = [ModuleInstance(attached, owner: .toClient, tally: tally)]
-    own.stages = [Pipeline.Stage(instance: 0, isPeer: false)]
-    if description.peer { peer.stages = [Pipeline.Stage(instance: 0, isPeer: true)] }
+    own.stages = [Pipeline.Stage(members: [Pipeline.Member(instance: 0, isPeer: false)])]
+    if description.peer { peer.stages = [Pipeline.Stage(members: [Pipeline.Member(instance: 0, isPeer: true)])] }
   }
 
   /// A module of `kind` as `pm attach` makes it.
@@ -29,13 +28,19 @@
     self.init(try kind.init(Arguments(given.map { (key: $0.0, value: $0.1) }, for: kind.description.parameters)))
   }
 
-  deinit { pool.destroy() }
+  private func identity(_ direction: ConnectionIdentity.Direction) -> ConnectionIdentity {
+    let nobody = IPAddress(v4: 0)
+    return ConnectionIdentity(
+      id: 1, clientAddress: nobody, clientPort: 1, serverAddress: nobody, serverPort: 2, direction: direction)
+  }
 
   /// Gives `bytes` to the direction that the module is attached to.
   mutating func feed(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.own)
     fed.own &+= UInt32(bytes.count)
-    own.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
+    own.run(
+      &stream, isEnded: isEnded, patience: 1, identity: identity(.toClient), instances: &instances,
+      &environment)
     output += drain(&stream)
   }
 
@@ -43,7 +48,9 @@
   mutating func feedPeer(_ bytes: some Collection<UInt8>, isEnded: Bool = false) {
     var stream = segments(Array(bytes), from: fed.peer)
     fed.peer &+= UInt32(bytes.count)
-    peer.run(&stream, isEnded: isEnded, patience: 1, instances: &instances, pool: pool, now: now)
+    peer.run(
+      &stream, isEnded: isEnded, patience: 1, identity: identity(.toServer), instances: &instances,
+      &environment)
     peerOutput += drain(&stream)
   }
 
@@ -61,7 +68,7 @@
 
   /// Lets the time go by after which nothing may be held any more.
   mutating func expire() {
-    now = now + description.holdTime
+    environment.now = environment.now + description.holdTime
     feed([])
     feedPeer([])
   }
@@ -87,7 +94,7 @@
     while done < bytes.count {
       let length = min(bytes.count - done, 65_536)
       let place = unsafe bytes.withUnsafeBytes {
-        unsafe pool.copy(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
+        unsafe environment.pool.copy(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
       }
       guard let (slab, start, end) = place else { preconditionFailure("the pool of the bench is exhausted") }
       queue.append(.kept(slab, start, end, source: InSequence(sequence &+ UInt32(done))))
@@ -100,8 +107,8 @@
     var bytes: [UInt8] = []
     while let segment = stream.popFirst() {
       guard segment.slab != .none else { continue }
-      unsafe bytes.append(contentsOf: pool.bytes(segment.slab, segment.start, segment.end))
-      pool.release(segment.slab)
+      unsafe bytes.append(contentsOf: environment.pool.bytes(segment.slab, segment.start, segment.end))
+      environment.pool.release(segment.slab)
     }
     return bytes
   }

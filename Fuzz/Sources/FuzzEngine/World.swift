@@ -104,7 +104,7 @@ struct World: ~Copyable {
     func flow(_ id: Int, _ text: String, _ recorder: Recorder) -> Flow {
       guard let match = try? Match(parsing: text, portNamed: { _ in nil }) else { fatalError("the match is right") }
       let last = AttachedModule(id: UInt32(id), name: "recorder", prototype: recorder)
-      return Flow(id: UInt32(id), name: text, match: match, priority: 0, pipeline: attached + [last])
+      return Flow(id: UInt32(id), name: text, match: match, priority: 0, stages: (attached + [last]).map { [$0] })
     }
     if Self.isTracing { print("modules", attached.map(\.description.kind)) }
     let sources = ["tcp,nw_src=10.0.0.1", "tcp,nw_src=10.0.1.2", "tcp6,ipv6_src=fd00::3", "tcp6,ipv6_src=fd00::4"]

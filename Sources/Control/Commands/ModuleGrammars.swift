@@ -24,10 +24,10 @@ public struct ModuleAttachGrammar: ChangeGrammar {
   @Option(help: "The instance's name; the kind where none is given, with a number where that is taken.")
   public var name: String?
 
-  @Option(help: "The stage that the module becomes, from 1; a new last one where none is given.")
+  @Option(help: "The stage that the module joins, from 1; a new last one where none is given.")
   public var stage: Int?
 
-  @Option(help: "How it runs: inline.")
+  @Option(help: "How it runs: inline, on the thread of the packets, or thread, on one of its own.")
   public var run: String?
 
   public init() {}

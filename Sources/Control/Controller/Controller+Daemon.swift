@@ -39,7 +39,7 @@ extension Dump {
         lines.append(
           ShellWords.join(
             ["pm", "attach", flow.name, module.description.kind] + module.given.map { "\($0.key)=\($0.value)" }
-              + ["--name", module.name]))
+              + ["--name", module.name, "--stage", String(module.stage), "--run", module.run.rawValue]))
       }
     }
     return Reply(commands: lines.map { $0 + "\n" }.joined())

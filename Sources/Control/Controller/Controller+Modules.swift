@@ -11,15 +11,11 @@ extension ModuleAttach {
   public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
     let index = try state.index(of: flow)
     let type = try environment.registry.type(ofKind: kind)
-    guard (run ?? "inline") == "inline" else {
-      throw ControlError(
-        .refused, "a module cannot be run as '\(run ?? "")'", at: "flow '\(flow)'",
-        mend: "only 'inline' is there yet; leave '--run' out")
-    }
+    let run = try runMode(of: type.description)
     let id = state.nextModuleID()
     return try state.update(at: index) { flow throws(ControlError) in
       let name = try freeName(in: flow)
-      let count = flow.modules.count
+      let count = flow.modules.last?.stage ?? 0
       let stage = stage ?? count + 1
       guard (1...count + 1).contains(stage) else {
         throw ControlError(
@@ -27,13 +23,31 @@ extension ModuleAttach {
           at: "flow '\(flow.name)'", mend: "use 1 to \(count + 1), or leave '--stage' out")
       }
       try type.description.checkFits(flow.match, of: flow.name, module: name)
+      try flow.checkEditor(of: type.description, joins: stage)
       let given = try type.description.order(arguments ?? [:], at: "flow '\(flow.name)', module '\(name)'")
       let module = WantedModule(
-        id: id, name: name, given: given,
+        id: id, name: name, stage: stage, run: run, given: given,
         prototype: try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'"))
-      flow.modules.insert(module, at: stage - 1)
+      flow.modules.insert(module, at: flow.modules.firstIndex { $0.stage > stage } ?? flow.modules.count)
       return Reply(flow: flow.name, name: name, stage: stage)
     }
+  }
+
+  /// How the module runs, where it can run so.
+  private func runMode(of description: ModuleDescription) throws(ControlError) -> AttachedModule.RunMode {
+    let place = "flow '\(flow)', module '\(kind)'"
+    guard let mode = AttachedModule.RunMode(rawValue: run ?? (description.needsThread ? "thread" : "inline")) else {
+      throw ControlError(
+        .refused, "a module cannot be run as '\(run ?? "")'", at: place, mend: "use 'inline' or 'thread'")
+    }
+    if mode == .inline, description.needsThread {
+      throw ControlError(.refused, "'\(kind)' waits for its bytes", at: place, mend: "run it as 'thread'")
+    }
+    if mode == .thread, description.layer != .app {
+      throw ControlError(
+        .refused, "'\(kind)' works on packets, which cannot wait for a thread", at: place, mend: "run it as 'inline'")
+    }
+    return mode
   }
 
   /// The name that was asked for where it is free; without one the kind, then the kind with 2, 3 and so on.
@@ -62,7 +76,7 @@ extension ModuleDetach {
       }
     }
     return try state.update(at: try state.index(of: flow)) { flow throws(ControlError) in
-      flow.modules.remove(at: try flow.index(of: name))
+      flow.remove(at: try flow.index(of: name))
       return Reply(detached: true)
     }
   }

@@ -62,26 +62,51 @@ struct WantedFlow: Sendable {
   var match: Match
   var priority: Int
   var onFail: Flow.FailurePolicy
+  /// In the order of their stages, which are numbered from 1 without a gap.
   var modules: [WantedModule] = []
 
   var flow: Flow {
     Flow(
       id: id, name: name, match: match, priority: priority, onFail: onFail,
-      pipeline: modules.map {
-        AttachedModule(id: $0.id, name: $0.name, revision: $0.revision, prototype: $0.prototype)
+      stages: stages.map { stage in
+        stage.map {
+          AttachedModule(id: $0.id, name: $0.name, revision: $0.revision, run: $0.run, prototype: $0.prototype)
+        }
       })
   }
 
+  /// The modules of each stage, in the order of the stages.
+  var stages: [[WantedModule]] {
+    (1..<(modules.last?.stage ?? 0) + 1).map { stage in modules.filter { $0.stage == stage } }
+  }
+
   var instances: [ModuleInstance] {
-    modules.enumerated().map { stage, module in
+    modules.map { module in
       ModuleInstance(
-        flow: name, stage: stage + 1, name: module.name, kind: module.description.kind, run: "inline",
+        flow: name, stage: module.stage, name: module.name, kind: module.description.kind, run: module.run.rawValue,
         arguments: Dictionary(uniqueKeysWithValues: module.given), revision: module.revision)
     }
   }
 
   var described: FlowDescription {
     FlowDescription(name: name, match: match.description, priority: priority, onFail: onFail, modules: instances)
+  }
+
+  /// Takes a module out; where it was alone in its stage, those behind it move up.
+  mutating func remove(at index: Int) {
+    let stage = modules.remove(at: index).stage
+    guard !modules.contains(where: { $0.stage == stage }) else { return }
+    for index in modules.indices where modules[index].stage > stage { modules[index].stage -= 1 }
+  }
+
+  /// Throws where a module of `description` would be a second editor of `stage`.
+  func checkEditor(of description: ModuleDescription, joins stage: Int) throws(ControlError) {
+    guard description.access == .edit,
+      let other = modules.first(where: { $0.stage == stage && $0.description.access == .edit })
+    else { return }
+    throw ControlError(
+      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(name)'",
+      mend: "only one module of a stage may edit; give it a stage of its own")
   }
 
   /// The index of the module called `instance`.
@@ -97,6 +122,9 @@ struct WantedFlow: Sendable {
 struct WantedModule: Sendable {
   let id: UInt32
   let name: String
+  /// From 1.
+  var stage: Int
+  var run: AttachedModule.RunMode
   var revision = 0
   /// The arguments as written, in the order in which the module declares them.
   var given: [(key: String, value: String)]

@@ -1,5 +1,16 @@
 /// A module at work on one connection.
 struct ModuleInstance {
+  /// How far it has come.
+  enum State: Equatable {
+    case working
+    /// `pm detach` has asked it to come to an end.
+    case retiring
+    /// It has no more interest in the connection.
+    case offloaded
+    /// It has failed, and for this reason.
+    case failed(String)
+  }
+
   let id: UInt32
   /// The direction whose flow it is attached to.
   let owner: Direction
@@ -7,8 +18,11 @@ struct ModuleInstance {
   var module: any ProcessingModule
   let description: ModuleDescription
   let tally: ModuleTally
-  /// Whether `pm detach` has asked it to come to an end.
-  var isRetiring = false
+  var state = State.working
+  /// What becomes of the connection should it fail.
+  var onFail = Flow.FailurePolicy.pass
+  /// What it has asked to become of the connection.
+  private(set) var fate: ModuleRequests.Fate?
 
   init(_ attached: AttachedModule, owner: Direction, tally: ModuleTally) {
     id = attached.id
@@ -17,6 +31,39 @@ struct ModuleInstance {
     module = attached.prototype
     description = attached.description
     self.tally = tally
+  }
+
+  var holdTime: Nanoseconds { module.holdTime }
+
+  /// Whether it takes no more part: what is left of it is to be taken out of the pipelines.
+  var isOver: Bool { state != .working && state != .retiring }
+
+  /// What `flowctl conn show` calls the state.
+  var stateName: String {
+    switch state {
+    case .working: "working"
+    case .retiring: "retiring"
+    case .offloaded: "offloaded"
+    case .failed(let reason): "failed: \(reason)"
+    }
+  }
+
+  /// Whether something is to be done about it.
+  var isRestless: Bool { state != .working || fate != nil }
+
+  mutating func fail(_ reason: String) {
+    if !isOver { state = .failed(reason) }
+  }
+
+  /// Takes over what the module has asked for in one window.
+  mutating func take(_ requests: ModuleRequests, connection: UInt64, _ environment: inout Environment) {
+    for content in requests.events {
+      environment.output.add(
+        ModuleEvent(time: environment.now, module: id, connection: connection, content: content))
+    }
+    fate = fate ?? requests.fate
+    if requests.isOffloading, state == .working { state = .offloaded }
+    if let fault = requests.fault { fail(fault) }
   }
 
   /// Takes over the parameters of a newer prototype.

@@ -1,15 +1,78 @@
-/// The stages that the bytes of one direction go through, each with its module and the bytes between its head and tail.
+import HeapModule
+
+/// The stages that the bytes of one direction go through, each with its modules and the bytes between their heads and the tail.
+///
+/// A stage has one editor, or any number of readers that look at the same bytes. What was configured as one stage of an
+/// editor and readers is two here: the editor gets what all the readers have released.
 struct Pipeline {
   struct Stage {
+    var members: [Member]
+    /// From the trailing head to the tail.
+    var input = SegmentQueue()
+    /// The heads of several members, the trailing one on top; those that have moved since are passed over.
+    private var heads = Heap<Head>()
+    /// Octets that have left the stage, modulo 2^64: where `input` begins.
+    private var passed: UInt64 = 0
+
+    private struct Head: Comparable {
+      var position: UInt64
+      var member: Int
+
+      static func < (left: Head, right: Head) -> Bool { Int64(bitPattern: left.position &- right.position) < 0 }
+    }
+
+    init(members: [Member]) { self.members = members }
+
+    /// Octets in front of the trailing head, none of which a member still needs.
+    mutating func released() -> Int {
+      guard members.count > 1 else { return members.first?.head ?? input.count }
+      while let top = heads.min, top.member >= members.count || position(top.member) != top.position {
+        heads.removeMin()
+      }
+      return heads.min.map { Int(truncatingIfNeeded: $0.position &- passed) } ?? 0
+    }
+
+    /// Where the head of a member stands, and the tail of all: octets since the stage is there.
+    func head(of member: Member) -> UInt64 { passed &+ UInt64(member.head) }
+    var tail: UInt64 { passed &+ UInt64(input.count) }
+
+    private func position(_ member: Int) -> UInt64 { head(of: members[member]) }
+
+    /// Moves the head of a member on.
+    mutating func advance(_ member: Int, by octets: Int) {
+      members[member].head += octets
+      if members.count > 1 { heads.insert(Head(position: position(member), member: member)) }
+    }
+
+    /// Moves what all members have released to the end of `stream`.
+    mutating func release(to stream: inout SegmentQueue, in pool: SlabPool) {
+      let count = released()
+      input.move(first: count, to: &stream, in: pool)
+      passed &+= UInt64(count)
+      for index in members.indices { members[index].head -= count }
+    }
+
+    /// Makes the heap anew, after members have come or gone.
+    mutating func renew() {
+      heads = Heap()
+      guard members.count > 1 else { return }
+      for index in members.indices { heads.insert(Head(position: position(index), member: index)) }
+    }
+  }
+
+  /// One module at work in a stage.
+  struct Member {
     /// Index of the instance among the connection's.
     var instance: Int
     /// Whether the instance works on this direction as its peer.
     var isPeer: Bool
-    /// From the module's head (front) to its tail.
-    var input = SegmentQueue()
+    /// Octets of the stage's input that it has released, while others have not.
+    var head = 0
     /// Since when its head has not moved while there was something to release.
     var heldSince: Instant?
-    /// Whether the end of the stream has passed.
+    /// When it wants to be called, whether more has come or not.
+    var wakeTime: Instant?
+    /// Whether it has been told of the end of the stream.
     var isEnded = false
   }
 
@@ -18,25 +81,34 @@ struct Pipeline {
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
 
-  /// Since when bytes have been held, in the stage that has held longest.
-  var heldSince: Instant? {
-    stages.reduce(nil) { earliest, stage in
-      guard let since = stage.heldSince else { return earliest }
-      return earliest.map { min($0, since) } ?? since
+  /// Since when bytes have been held, by the member that has held longest.
+  var heldSince: Instant? { earliest { $0.heldSince } }
+
+  private func earliest(_ time: (Member) -> Instant?) -> Instant? {
+    var earliest: Instant?
+    for stage in stages {
+      for member in stage.members {
+        guard let time = time(member) else { continue }
+        earliest = earliest.map { min($0, time) } ?? time
+      }
     }
+    return earliest
   }
 
-  /// The next time at which bytes will have been held for too long.
+  /// The next time at which bytes will have been held for too long, or a module wants to be called.
   ///
   /// - Parameter patience: how many times its hold time a module may hold.
   func deadline(_ instances: [ModuleInstance], patience: Int64) -> Instant? {
-    var earliest: Instant?
-    for stage in stages {
-      guard let since = stage.heldSince else { continue }
-      let deadline = since + instances[stage.instance].module.holdTime * patience
-      earliest = earliest.map { min($0, deadline) } ?? deadline
+    earliest { member in
+      let held = member.heldSince.map { $0 + instances[member.instance].holdTime * patience }
+      guard let wake = member.wakeTime else { return held }
+      return held.map { min($0, wake) } ?? wake
     }
-    return earliest
+  }
+
+  /// Whether a module edits here.
+  func isEditing(_ instances: [ModuleInstance]) -> Bool {
+    stages.contains { $0.members.contains { instances[$0.instance].description.access == .edit } }
   }
 
   /// Runs the modules over what has come, stage by stage.
@@ -46,78 +118,93 @@ struct Pipeline {
   ///   - isEnded: whether nothing comes behind it.
   ///   - patience: how many times its hold time a module may hold; nil where it is not the time to ask.
   mutating func run(
-    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64?, instances: inout [ModuleInstance], pool: SlabPool,
-    now: Instant
+    _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64?, identity: ConnectionIdentity,
+    instances: inout [ModuleInstance], _ environment: inout Environment
   ) {
     for index in stages.indices {
       stream.move(all: &stages[index].input)
-      let mustEnd = isEnded && !stages[index].isEnded
-      if !stages[index].input.isEmpty || mustEnd {
-        let isExpired = isExpired(index, patience, instances, now)
-        work(index, mustRelease: isEnded || isExpired, isFinal: isEnded, &stream, &instances, pool, now)
-        stages[index].isEnded = isEnded
+      for member in stages[index].members.indices {
+        work(index, member, isEnded, patience, identity, &instances, &environment)
       }
+      stages[index].release(to: &stream, in: environment.pool)
     }
   }
 
-  private func isExpired(_ index: Int, _ patience: Int64?, _ instances: [ModuleInstance], _ now: Instant) -> Bool {
-    guard let patience, let since = stages[index].heldSince else { return false }
-    return now >= since + instances[stages[index].instance].module.holdTime * patience
-  }
-
-  /// Runs one stage's module; what it releases is put at the end of `stream`.
+  /// Lets one member work, where there is something for it.
   private mutating func work(
-    _ index: Int, mustRelease: Bool, isFinal: Bool, _ stream: inout SegmentQueue, _ instances: inout [ModuleInstance],
-    _ pool: SlabPool, _ now: Instant
+    _ index: Int, _ member: Int, _ isEnded: Bool, _ patience: Int64?, _ identity: ConnectionIdentity,
+    _ instances: inout [ModuleInstance], _ environment: inout Environment
   ) {
-    let instance = stages[index].instance
-    let tally = instances[instance].tally
-    var released = pass(index, mustRelease, isFinal, &stream, &instances, pool)
-    var isForced = mustRelease
-    if !isForced, stages[index].input.count > instances[instance].description.holdLimit {
-      released += pass(index, true, isFinal, &stream, &instances, pool)
+    let state = stages[index].members[member]
+    let isAwake = state.wakeTime.map { $0 <= environment.now } ?? false
+    guard stages[index].input.count > state.head || (isEnded && !state.isEnded) || isAwake else { return }
+    if isAwake { stages[index].members[member].wakeTime = nil }
+    let instance = state.instance
+    let isExpired =
+      patience.map { patience in
+        state.heldSince.map { environment.now >= $0 + instances[instance].holdTime * patience } ?? false
+      } ?? false
+    var released = pass(index, member, isEnded || isExpired, isEnded, identity, &instances, &environment)
+    var isForced = isEnded || isExpired
+    if !isForced, unreleased(index, member) > instances[instance].description.holdLimit {
+      released += pass(index, member, true, isEnded, identity, &instances, &environment)
       isForced = true
     }
-    if isForced, stages[index].input.count > 0 {
+    let left = unreleased(index, member)
+    if isForced, left > 0 {
       // The module did not release what it had to: it goes on unedited.
+      let tally = instances[instance].tally
       tally.common.forcedReleases += 1
-      let count = stages[index].input.count
-      tally.common.octetsOut += UInt64(count)
-      stages[index].input.move(first: count, to: &stream, in: pool)
+      tally.common.octetsOut += UInt64(left)
+      stages[index].advance(member, by: left)
+      if !isEnded { instances[instance].fail("it held \(left) octets for longer than it may") }
     }
-    if stages[index].input.count == 0 {
-      stages[index].heldSince = nil
-    } else if released > 0 || stages[index].heldSince == nil {
-      stages[index].heldSince = now
+    stages[index].members[member].isEnded = isEnded
+    if unreleased(index, member) == 0 {
+      stages[index].members[member].heldSince = nil
+    } else if released > 0 || state.heldSince == nil {
+      stages[index].members[member].heldSince = environment.now
     }
   }
 
-  /// Calls the module once and moves what it released. Returns the octets released.
+  /// Octets between a member's head and its tail.
+  private func unreleased(_ index: Int, _ member: Int) -> Int {
+    stages[index].input.count - stages[index].members[member].head
+  }
+
+  /// Calls the module once and moves its head. Returns the octets released.
   private mutating func pass(
-    _ index: Int, _ mustRelease: Bool, _ isFinal: Bool, _ stream: inout SegmentQueue,
-    _ instances: inout [ModuleInstance], _ pool: SlabPool
+    _ index: Int, _ member: Int, _ mustRelease: Bool, _ isFinal: Bool, _ identity: ConnectionIdentity,
+    _ instances: inout [ModuleInstance], _ environment: inout Environment
   ) -> Int {
-    let instance = stages[index].instance
-    let tally = instances[instance].tally
-    let isPeer = stages[index].isPeer
+    let state = stages[index].members[member]
+    let tally = instances[state.instance].tally
+    let description = instances[state.instance].description
     var queue = SegmentQueue()
     swap(&queue, &stages[index].input)
-    var window = unsafe Window(queue, pool: pool, own: tally.own, mustRelease: mustRelease, isFinal: isFinal)
-    if isPeer {
-      instances[instance].module.processPeer(&window)
-    } else {
-      instances[instance].module.process(&window)
+    let setting = unsafe Window.Setting(
+      identity: identity, now: environment.now, mayEdit: description.access == .edit, own: tally.own)
+    var window = Window(queue, from: state.head, pool: environment.pool, setting: setting, mustRelease, isFinal)
+    do {
+      if state.isPeer {
+        try instances[state.instance].module.processPeer(&window)
+      } else {
+        try instances[state.instance].module.process(&window)
+      }
+    } catch {
+      window.fail("it threw: \(error)")
     }
-    let released = window.releaseMark
+    let released = window.released
     tally.common.octetsOut += UInt64(released)
     tally.common.edits += window.edits
     tally.common.octetsRemoved += window.removed
     tally.common.octetsInserted += window.inserted
     // What came in is what went out and what is still held, without the edits.
     tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
-    queue = window.takeQueue()
-    queue.move(first: released, to: &stream, in: pool)
-    stages[index].input = queue
+    if let wake = window.requests.wake { stages[index].members[member].wakeTime = environment.now + wake }
+    instances[state.instance].take(window.requests, connection: identity.id, &environment)
+    stages[index].input = window.takeQueue()
+    stages[index].advance(member, by: released)
     return released
   }
 

@@ -1,10 +1,10 @@
-/// A processing module (PM): the work done on the bytes of one direction of a connection.
+/// A processing module (PM): the work done on the bytes of a flow.
 ///
 /// A module is a value. The one made at `pm attach` is the prototype; every connection gets its own copy, so stored
 /// properties are the state of that connection, and nothing is shared. ``process(_:)`` is called with a ``Window`` on the
-/// bytes that stand between the module's head and its tail whenever there are new ones, at the end of the stream, and
-/// when bytes have been held for too long. It looks, edits, and releases. It never meets a packet, a lock or a sequence
-/// number.
+/// bytes that stand between the module's head and its tail whenever there are new ones, at the end of the stream, when
+/// bytes have been held for too long, and when a time that it asked for has come. It looks, edits, and releases. It never
+/// meets a packet, a lock or a sequence number.
 ///
 ///     struct Shout: ProcessingModule {
 ///       static let description = ModuleDescription(kind: "shout", access: .edit, help: "Doubles every '!'.")
@@ -18,6 +18,9 @@
 ///         window.releaseAll()
 ///       }
 ///     }
+///
+/// A module that throws, that does what it may not, or that holds more than it may has failed: it is taken out of the
+/// connection, and `--on-fail` of its flow says what becomes of that one.
 public protocol ProcessingModule: Sendable {
   /// What the module is, as `flowctl pm types` tells it.
   static var description: ModuleDescription { get }
@@ -26,10 +29,17 @@ public protocol ProcessingModule: Sendable {
   init(_ arguments: Arguments) throws(ArgumentError)
 
   /// Works on the direction of the flow that the module is attached to.
-  mutating func process(_ window: inout Window)
+  mutating func process(_ window: inout Window) throws
 
   /// Works on the peer direction; called only where ``ModuleDescription/peer`` is set.
-  mutating func processPeer(_ window: inout Window)
+  mutating func processPeer(_ window: inout Window) throws
+
+  /// The same work written like a program that reads from a socket, for `--run thread`: ``Window/read()`` waits for more
+  /// bytes and answers false at the end. Where a module does not say otherwise, each read is given to ``process(_:)``.
+  mutating func run(_ window: inout Window) throws
+
+  /// Tells that the connection has changed.
+  mutating func connection(_ change: ConnectionChange)
 
   /// How long bytes may be held before they must be released; that of the description where a module does not say
   /// otherwise.
@@ -46,16 +56,35 @@ public protocol ProcessingModule: Sendable {
 
 extension ProcessingModule {
   public var holdTime: Nanoseconds { Self.description.holdTime }
-  public mutating func processPeer(_ window: inout Window) { window.releaseAll() }
+  public mutating func process(_ window: inout Window) throws { window.releaseAll() }
+  public mutating func processPeer(_ window: inout Window) throws { window.releaseAll() }
+  public mutating func run(_ window: inout Window) throws { while window.read() { try process(&window) } }
+  public mutating func connection(_ change: ConnectionChange) {}
   public mutating func adopt(_ prototype: Self) { self = prototype }
   public mutating func retire() -> Bool { true }
+}
+
+/// What happens to a connection beside its bytes.
+public enum ConnectionChange: Sendable, Equatable {
+  /// The handshake is done, or a module has come to a connection that runs.
+  case opened
+  /// One end has sent its last octet in this direction.
+  case halfClosed(ConnectionIdentity.Direction)
+  /// Both ends have.
+  case closed
+  /// An end, or a module, has cut it off.
+  case reset
 }
 
 /// What a processing module is and asks for.
 public struct ModuleDescription: Sendable {
   /// Which bytes of a packet the module works on.
   public enum Layer: String, Sendable, CaseIterable {
-    /// The payload of the transport as one byte stream.
+    /// All bytes of the packets of a flow, headers included; one instance for the flow, a window for each packet.
+    case ip
+    /// The IP payload, the transport header included; one instance for each connection, a window for each packet.
+    case tcp
+    /// The payload of the transport: of TCP as one byte stream, of UDP datagram by datagram.
     case app
   }
 
@@ -70,6 +99,8 @@ public struct ModuleDescription: Sendable {
   public let access: Access
   /// Whether the module also works on the peer direction of its connections, see ``ProcessingModule/processPeer(_:)``.
   public let peer: Bool
+  /// Whether the module is written as ``ProcessingModule/run(_:)`` alone and so needs a thread.
+  public let needsThread: Bool
   public let parameters: [Parameter]
   /// Names of what the module counts, in the order of ``Window/count(_:by:)``'s index.
   public let counters: [String]
@@ -81,13 +112,15 @@ public struct ModuleDescription: Sendable {
   public let help: String
 
   public init(
-    kind: String, layer: Layer = .app, access: Access, peer: Bool = false, parameters: [Parameter] = [],
-    counters: [String] = [], holdTime: Nanoseconds = .milliseconds(200), holdLimit: Int = 65_536, help: String
+    kind: String, layer: Layer = .app, access: Access, peer: Bool = false, needsThread: Bool = false,
+    parameters: [Parameter] = [], counters: [String] = [], holdTime: Nanoseconds = .milliseconds(200),
+    holdLimit: Int = 65_536, help: String
   ) {
     self.kind = kind
     self.layer = layer
     self.access = access
     self.peer = peer
+    self.needsThread = needsThread
     self.parameters = parameters
     self.counters = counters
     self.holdTime = holdTime

@@ -4,40 +4,67 @@ import DequeModule
 ///
 /// Positions count octets from the head, in the bytes as edited so far: after a removal what stood behind it stands that
 /// much further in front. Edits take effect at once; ``release(upTo:)`` says how far the module is done, and what it does
-/// not release it finds again at the front of its next window. A position beyond the window is a programming error and
-/// traps; so do edits in front of what has been released.
+/// not release it finds again at the front of its next window.
+///
+/// What a module may not do (a position outside of the window, an edit of what is released, an edit by a module that is
+/// declared to read) is not done, and the module has failed: see ``ProcessingModule``.
+///
+/// At the layers `ip` and `tcp` a window shows one packet, all of which is released when the module returns. Its octets can be
+/// replaced by as many others; its checksums are set anew where they were right before.
 @safe public struct Window: ~Copyable {
   /// The bytes. Moved in and out for the duration of one call.
   var queue: SegmentQueue
   let pool: SlabPool
   /// Octets in front of position 0, where the window is narrowed.
-  private var base = 0
+  private var base: Int
   /// End of the window in octets of `queue`.
   private var end: Int
   /// Octets released so far, from the start of `queue`.
-  private(set) var releaseMark = 0
+  private var releaseMark: Int
+  /// Octets of `queue` that were released before.
+  private var head: Int
   /// Whether everything has to be released now: the stream is at its end, or bytes have been held for too long.
   /// What is not released is taken away unedited.
   public private(set) var mustRelease: Bool
   /// Whether nothing will come behind these bytes.
-  public let isFinal: Bool
+  public private(set) var isFinal: Bool
   private(set) var edits: UInt64 = 0
   private(set) var removed: UInt64 = 0
   private(set) var inserted: UInt64 = 0
-  private let own: UnsafeMutableBufferPointer<UInt64>
+  private(set) var requests = ModuleRequests()
+  let setting: Setting
 
   /// The segments in front of the place that was last worked at; `queue` goes on behind it. Work mostly goes forward, so
   /// it finds and changes its segments at the seam, and an edit costs the same however many there are.
   private var passed = SegmentQueue()
 
+  /// What stays the same from one window of a module to the next.
+  @safe struct Setting {
+    let identity: ConnectionIdentity
+    /// When the window was made.
+    let now: Instant
+    /// Whether the module may change bytes.
+    let mayEdit: Bool
+    /// Where its own counters lie.
+    let own: UnsafeMutableBufferPointer<UInt64>
+    /// Of a window on one packet.
+    var packet: PacketDescription?
+    /// Waits for more bytes; nil where nothing may wait.
+    var reader: (any WindowReader)?
+  }
+
+  /// - Parameter head: octets of `queue` that the module has released before.
   init(
-    _ queue: consuming SegmentQueue, pool: SlabPool, own: UnsafeMutableBufferPointer<UInt64>, mustRelease: Bool,
-    isFinal: Bool
+    _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, _ mustRelease: Bool,
+    _ isFinal: Bool
   ) {
+    self.base = head
+    self.head = head
+    self.releaseMark = head
     self.end = queue.count
     self.queue = queue
     self.pool = pool
-    unsafe self.own = unsafe own
+    self.setting = setting
     self.mustRelease = mustRelease
     self.isFinal = isFinal
   }
@@ -48,14 +75,88 @@ import DequeModule
     return passed
   }
 
+  /// Octets released from the head on.
+  var released: Int { releaseMark - head }
+
   /// Octets in the window.
   public var count: Int { end - base }
 
   public var isEmpty: Bool { count == 0 }
 
+  // MARK: Around the bytes
+
+  /// The connection, and which way the bytes go.
+  public var connection: ConnectionIdentity { setting.identity }
+
+  /// The headers of the packet that the window shows; nil where it shows a part of a stream.
+  public var packet: PacketDescription? { setting.packet }
+
+  /// The time, in nanoseconds since an origin of its own; it stands still within a window.
+  public var now: Instant { setting.now }
+
   /// Adds to the counter that stands at `index` in ``ModuleDescription/counters``.
   public mutating func count(_ index: Int, by amount: Int = 1) {
-    unsafe own[index] &+= UInt64(amount)
+    guard unsafe setting.own.indices.contains(index) else {
+      fail("it has no counter number \(index)")
+      return
+    }
+    unsafe setting.own[index] &+= UInt64(truncatingIfNeeded: amount)
+  }
+
+  /// Tells whoever listens (`flowctl monitor`) of something; up to 64 in one window.
+  public mutating func emit(_ name: String, _ fields: [String: String] = [:]) {
+    guard requests.events.count < ModuleRequests.eventLimit else { return }
+    requests.events.append(ModuleEvent.Content(name, fields))
+  }
+
+  /// Asks for another window once `time` has passed, also where no more bytes have come.
+  public mutating func wake(after time: Nanoseconds) {
+    requests.wake = min(requests.wake ?? .max, max(0, time))
+  }
+
+  /// Ends the connection without a word: from here on none of its packets passes. Of a packet or a datagram: that alone is
+  /// dropped.
+  public mutating func drop() { requests.fate = requests.fate ?? .drop }
+
+  /// Cuts the connection off with a reset to both ends. Of a packet: it is dropped, and its source is told, by a reset of
+  /// TCP, else by ICMP (administratively prohibited).
+  public mutating func reset() { requests.fate = requests.fate ?? .reset }
+
+  /// Says that the module has no more interest in the connection: nothing more is shown to it, and its packets take the
+  /// shortest way there is.
+  public mutating func offload() { requests.isOffloading = true }
+
+  /// Notes that the module has failed; see ``ProcessingModule``.
+  mutating func fail(_ reason: String) { requests.fail(reason) }
+
+  /// Waits until there are more bytes than before, until those that are there must be released, or until the end, and says
+  /// whether there was anything of that. What was released before leaves. Only for ``ProcessingModule/run(_:)``.
+  public mutating func read() -> Bool {
+    guard let reader = setting.reader else {
+      fail("only run(_:) may read")
+      return false
+    }
+    return reader.read(&self)
+  }
+
+  /// Sends away what was released and takes in `more`, on the thread of the module.
+  mutating func exchange(
+    more: consuming SegmentQueue, mustRelease: Bool, isFinal: Bool
+  ) -> (released: SegmentQueue, edits: (count: UInt64, removed: UInt64, inserted: UInt64), requests: ModuleRequests) {
+    var whole = SegmentQueue()
+    passed.move(all: &whole)
+    queue.move(all: &whole)
+    var released = SegmentQueue()
+    whole.move(first: releaseMark, to: &released, in: pool)
+    more.move(all: &whole)
+    let result = (released, (edits, removed, inserted), requests)
+    (edits, removed, inserted, releaseMark) = (0, 0, 0, 0)
+    requests = ModuleRequests()
+    queue = whole
+    end = queue.count
+    self.mustRelease = mustRelease
+    self.isFinal = isFinal
+    return result
   }
 
   // MARK: Reading
@@ -63,7 +164,10 @@ import DequeModule
   /// The octet at `position`. For more than a few, ``forEachSpan(in:_:)`` or ``search(_:from:)`` are faster.
   public subscript(position: Int) -> UInt8 {
     mutating get {
-      precondition(position >= 0 && position < count, "position outside of the window")
+      guard position >= 0 && position < count else {
+        fail("it reads at \(position) of \(count) octets")
+        return 0
+      }
       let (segment, offset) = locate(base + position)
       return unsafe pool.bytes(segment.slab, segment.start, segment.end)[offset]
     }
@@ -71,7 +175,7 @@ import DequeModule
 
   /// Calls `body` with the octets of `range`, piece by piece and in order, until it answers false.
   public mutating func forEachSpan(in range: Range<Int>, _ body: (Span<UInt8>) -> Bool) {
-    check(range)
+    guard contains(range) else { return }
     var position = base + range.lowerBound
     let stop = base + range.upperBound
     while position < stop {
@@ -119,8 +223,11 @@ import DequeModule
     if let head = queue.popFirst() { passed.append(head) }
   }
 
-  private func check(_ range: Range<Int>) {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count, "range outside of the window")
+  /// Whether `range` lies within the window; where not, the module has failed.
+  private mutating func contains(_ range: Range<Int>) -> Bool {
+    if range.lowerBound >= 0 && range.upperBound <= count { return true }
+    fail("it works at \(range.lowerBound) to \(range.upperBound) of \(count) octets")
+    return false
   }
 
   // MARK: Searching
@@ -161,7 +268,7 @@ import DequeModule
 
   /// The first match within `range`, or the beginning of one that the end of the range cuts off.
   public mutating func search(_ pattern: Pattern, in range: Range<Int>) -> Finding {
-    check(range)
+    guard contains(range) else { return .none }
     var position = base + range.lowerBound
     let end = base + range.upperBound
     while position < end {
@@ -213,13 +320,23 @@ import DequeModule
 
   // MARK: Editing
 
+  /// Whether the octets from `lower` on may be changed; where not, the module has failed.
+  private mutating func mayEdit(from lower: Int) -> Bool {
+    guard setting.mayEdit else {
+      fail("it is declared to read, and edits")
+      return false
+    }
+    guard lower >= releaseMark else {
+      fail("it edits octets that it has released")
+      return false
+    }
+    return true
+  }
+
   /// Removes the octets of `range`.
   public mutating func remove(_ range: Range<Int>) {
-    check(range)
-    guard !range.isEmpty else { return }
-    let lower = base + range.lowerBound
-    precondition(lower >= releaseMark, "these octets are released")
-    cut(at: lower)
+    guard contains(range), !range.isEmpty, isStream(), mayEdit(from: base + range.lowerBound) else { return }
+    cut(at: base + range.lowerBound)
     if let removed = queue.removeFirst(range.count, in: pool) { passed.append(removed) }
     end -= range.count
     edits += 1
@@ -228,11 +345,8 @@ import DequeModule
 
   /// Inserts `bytes` in front of the octet at `position`, or at the end of the window.
   public mutating func insert(_ bytes: [UInt8], at position: Int) {
-    precondition(position >= 0 && position <= count, "position outside of the window")
-    guard !bytes.isEmpty else { return }
-    let position = base + position
-    precondition(position >= releaseMark, "these octets are released")
-    cut(at: position)
+    guard contains(position..<position), !bytes.isEmpty, isStream(), mayEdit(from: base + position) else { return }
+    cut(at: base + position)
     var done = 0
     // One slab does not hold more than its size; longer insertions take several.
     while done < bytes.count {
@@ -253,21 +367,46 @@ import DequeModule
 
   /// Puts `bytes` in the place of the octets of `range`.
   public mutating func replace(_ range: Range<Int>, with bytes: [UInt8]) {
+    guard packet == nil else {
+      overwrite(range, with: bytes)
+      return
+    }
     let before = edits
     remove(range)
     insert(bytes, at: range.lowerBound)
     edits = min(edits, before + 1)
   }
 
+  /// A packet is all that there is of its bytes, so they are changed where they lie.
+  private mutating func overwrite(_ range: Range<Int>, with bytes: [UInt8]) {
+    guard contains(range), mayEdit(from: base + range.lowerBound) else { return }
+    guard bytes.count == range.count else {
+      fail("it changes the length of a packet; at the layers ip and tcp octets are replaced by as many others")
+      return
+    }
+    guard !bytes.isEmpty else { return }
+    let (segment, offset) = locate(base + range.lowerBound)
+    let start = Int(segment.start) + offset
+    let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(segment.slab)[start..<start + bytes.count])
+    unsafe place.copyBytes(from: bytes)
+    edits += 1
+  }
+
+  private mutating func isStream() -> Bool {
+    if packet == nil { return true }
+    fail("it changes the length of a packet; at the layers ip and tcp octets are replaced by as many others")
+    return false
+  }
+
   // MARK: Releasing
 
   /// Says that the octets in front of `position` are done. They leave the window when the call returns.
   public mutating func release(upTo position: Int) {
-    precondition(position >= 0 && position <= count, "position outside of the window")
+    guard contains(0..<max(0, position)) else { return }
     releaseMark = max(releaseMark, base + position)
   }
 
-  public mutating func releaseAll() { release(upTo: count) }
+  public mutating func releaseAll() { releaseMark = max(releaseMark, base + count) }
 
   // MARK: Parts
 
@@ -279,7 +418,7 @@ import DequeModule
   public mutating func narrowed(
     to range: Range<Int>, mustRelease: Bool, _ body: (inout Window) -> Void
   ) -> (released: Int, count: Int) {
-    check(range)
+    guard contains(range) else { return (0, 0) }
     let outer = (base: base, behind: end - (base + range.upperBound), mark: releaseMark, must: self.mustRelease)
     base += range.lowerBound
     end = base + range.count
@@ -293,4 +432,9 @@ import DequeModule
     self.mustRelease = outer.must
     return result
   }
+}
+
+/// Where a window that may wait gets its bytes from.
+protocol WindowReader: AnyObject, Sendable {
+  func read(_ window: inout Window) -> Bool
 }

@@ -318,7 +318,7 @@ extension Connection {
   /// Whether packets of `direction` may pass before the modules have read them: nothing edits there, and nothing has.
   func isTransparent(_ direction: Direction) -> Bool {
     self[direction].sender.map.isIdentity && self[direction].sender.map.jumps == 0 && !self[direction].sender.hasOwned
-      && !self[direction].pipeline.stages.contains { instances[$0.instance].description.access == .edit }
+      && !self[direction].pipeline.isEditing(instances)
   }
 
   /// Whether a segment before its turn may pass. While a new configuration waits for what has passed this way to be read,

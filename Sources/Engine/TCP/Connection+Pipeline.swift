@@ -7,14 +7,30 @@ extension Connection {
     _ direction: Direction, _ stream: inout SegmentQueue, patience: Int64? = nil, _ environment: inout Environment
   ) {
     let isEnded = self[direction].receiver.isEnded
-    if !self[direction].pipeline.stages.isEmpty {
-      halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: isEnded, patience: patience, instances: &instances, pool: environment.pool,
-        now: environment.now)
+    if isEnded, !self[direction].isEndTold {
+      self[direction].isEndTold = true
+      tell(.halfClosed(ConnectionIdentity.Direction(direction)))
     }
+    run(direction, &stream, patience: patience, &environment)
     handOver(&stream, direction, environment.pool)
-    dropRetired(&environment)
+    heedModules(&environment)
     if isEnded, !isObserved { self[direction].sender.appendFinish() }
+  }
+
+  private mutating func run(
+    _ direction: Direction, _ stream: inout SegmentQueue, patience: Int64?, _ environment: inout Environment
+  ) {
+    guard !self[direction].pipeline.stages.isEmpty else { return }
+    halves[direction.rawValue].pipeline.run(
+      &stream, isEnded: self[direction].receiver.isEnded, patience: patience, identity: identity(direction),
+      instances: &instances, &environment)
+  }
+
+  /// What modules are told of the connection.
+  func identity(_ direction: Direction) -> ConnectionIdentity {
+    ConnectionIdentity(
+      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
+      serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
   }
 
   /// Hands what modules have released to TCP out. Of a connection that is only observed it has left long ago.
@@ -27,6 +43,8 @@ extension Connection {
     if self[direction].sender.map.jumps > 0 { isEdited = true }
   }
 
+  // MARK: Live changes
+
   /// Gives the connection the modules of its two flows: new ones are made, those that are gone come to an end, the rest
   /// goes on. All of it at one point of each stream: between what has left the stage and what has not.
   mutating func reconfigure(
@@ -34,58 +52,73 @@ extension Connection {
   ) {
     self[.toServer].flow = toServer?.id
     self[.toClient].flow = toClient?.id
+    retireMissing(toServer, .toServer)
+    retireMissing(toClient, .toClient)
     for direction in Direction.allCases {
       let own = direction == .toServer ? toServer : toClient
       let peer = direction == .toServer ? toClient : toServer
       // Peers stand behind a direction's own modules, and in reverse, so that what one module encloses on the one way it
       // encloses on the other.
       let wanted =
-        allowed(own).map { (attached: $0, isPeer: false) }
-        + allowed(peer).reversed().filter(\.description.peer).map { (attached: $0, isPeer: true) }
-      let old = self[direction].pipeline.stages
-      var stages: [Pipeline.Stage] = []
-      for (attached, isPeer) in wanted {
-        let owner = isPeer ? direction.opposite : direction
-        let instance = instance(of: attached, owner, tallies)
-        stages.append(
-          old.first { $0.instance == instance && $0.isPeer == isPeer }
-            ?? Pipeline.Stage(instance: instance, isPeer: isPeer))
-      }
-      // Those that are not wanted any more keep their place until they retire.
-      for (index, stage) in old.enumerated()
-      where !stages.contains(where: { $0.instance == stage.instance && $0.isPeer == stage.isPeer }) {
-        instances[stage.instance].isRetiring = true
-        let before = old[..<index].last { earlier in
-          stages.contains { $0.instance == earlier.instance && $0.isPeer == earlier.isPeer }
+        allowed(own).map { stage in stage.map { (attached: $0, isPeer: false) } }
+        + allowed(peer).reversed().map { stage in
+          stage.filter(\.description.peer).map { (attached: $0, isPeer: true) }
+        }.filter { !$0.isEmpty }
+      let members = wanted.map { stage in
+        stage.compactMap { attached, isPeer -> Pipeline.Member? in
+          let flow = isPeer ? peer : own
+          let owner = isPeer ? direction.opposite : direction
+          return instance(of: attached, owner, flow?.onFail ?? .pass, tallies).map {
+            Pipeline.Member(instance: $0, isPeer: isPeer)
+          }
         }
-        let place = before.flatMap { before in
-          stages.firstIndex { $0.instance == before.instance && $0.isPeer == before.isPeer }
-        }
-        stages.insert(stage, at: place.map { $0 + 1 } ?? 0)
       }
-      self[direction].pipeline.stages = stages
+      var rest = SegmentQueue()
+      halves[direction.rawValue].pipeline.arrange(members.filter { !$0.isEmpty }, &rest, in: environment.pool)
+      handOver(&rest, direction, environment.pool)
     }
-    dropRetired(&environment)
+    heedModules(&environment)
     for direction in Direction.allCases { flush(direction, &environment) }
   }
 
-  /// The modules of `flow` that may work on this connection.
-  private func allowed(_ flow: Flow?) -> [AttachedModule] {
-    let modules = flow?.pipeline ?? []
-    return restriction == nil ? modules : modules.filter { $0.description.access == .read }
+  /// The modules of `flow` that may work on this connection's streams, stage by stage.
+  private func allowed(_ flow: Flow?) -> [[AttachedModule]] {
+    let stages = flow?.streamStages ?? []
+    return restriction == nil ? stages : stages.filter { $0.allSatisfy { $0.description.access == .read } }
+  }
+
+  /// Has those modules that `flow` does not have any more come to an end.
+  private mutating func retireMissing(_ flow: Flow?, _ owner: Direction) {
+    let wanted = allowed(flow)
+    for index in instances.indices where instances[index].owner == owner {
+      let isWanted = wanted.contains { $0.contains { $0.id == instances[index].id } }
+      if instances[index].isOver, !isWanted {
+        // Nothing is left of it but its record, which goes with the module.
+        instances[index].state = .retiring
+      } else if instances[index].state == .working, !isWanted {
+        instances[index].state = .retiring
+      }
+    }
   }
 
   /// Index of the instance of `attached` that belongs to `owner`; made where there is none, set anew where `pm set` has
-  /// changed it.
+  /// changed it; nil where it takes no more part.
   private mutating func instance(
-    of attached: AttachedModule, _ owner: Direction, _ tallies: [UInt32: ModuleTally]
-  ) -> Int {
-    if let index = instances.firstIndex(where: { $0.id == attached.id && $0.owner == owner && !$0.isRetiring }) {
+    of attached: AttachedModule, _ owner: Direction, _ onFail: Flow.FailurePolicy, _ tallies: [UInt32: ModuleTally]
+  ) -> Int? {
+    if let index = instances.firstIndex(where: {
+      $0.id == attached.id && $0.owner == owner && $0.state != .retiring
+    }) {
+      instances[index].onFail = onFail
+      guard !instances[index].isOver else { return nil }
       if instances[index].revision != attached.revision { instances[index].adopt(attached) }
       return index
     }
     guard let tally = tallies[attached.id] else { preconditionFailure("every module of a configuration has a tally") }
-    instances.append(ModuleInstance(attached, owner: owner, tally: tally))
+    var instance = ModuleInstance(attached, owner: owner, tally: tally)
+    instance.onFail = onFail
+    instance.module.connection(.opened)
+    instances.append(instance)
     return instances.count - 1
   }
 
@@ -97,33 +130,74 @@ extension Connection {
     }
   }
 
-  /// Takes the modules out that were detached and are ready to go. What they held goes through the stages behind them.
-  private mutating func dropRetired(_ environment: inout Environment) {
-    guard instances.contains(where: \.isRetiring) else { return }
-    for gone in instances.indices.reversed() where instances[gone].isRetiring && instances[gone].module.retire() {
-      for direction in Direction.allCases { removeStages(of: gone, direction, environment.pool) }
-      instances.remove(at: gone)
-    }
-    for direction in Direction.allCases {
-      var stream = SegmentQueue()
-      halves[direction.rawValue].pipeline.run(
-        &stream, isEnded: self[direction].receiver.isEnded, patience: nil, instances: &instances,
-        pool: environment.pool, now: environment.now)
-      handOver(&stream, direction, environment.pool)
+  // MARK: Modules that end
+
+  /// Does what modules have asked for, and takes those out that have come to an end or failed. What they held goes through
+  /// the stages behind them.
+  private mutating func heedModules(_ environment: inout Environment) {
+    // A module may fail over what another one let go.
+    while instances.contains(where: \.isRestless), phase != .cut {
+      var hasGone = false
+      for index in instances.indices.reversed() {
+        if let fate = instances[index].fate {
+          cut(fate, &environment)
+          return
+        }
+        switch instances[index].state {
+        case .working: continue
+        case .failed(let reason):
+          guard takeOut(index, environment.pool) else { continue }
+          environment.counters.moduleFailures += 1
+          environment.output.add(
+            ModuleEvent(
+              time: environment.now, module: instances[index].id, connection: id,
+              content: ModuleEvent.Content("failed", ["reason": reason, "policy": instances[index].onFail.rawValue])))
+          switch instances[index].onFail {
+          case .pass: hasGone = true
+          case .drop:
+            cut(.drop, &environment)
+            return
+          case .reset:
+            cut(.reset, &environment)
+            return
+          }
+        case .offloaded: hasGone = takeOut(index, environment.pool) || hasGone
+        case .retiring:
+          guard instances[index].module.retire() else { continue }
+          _ = takeOut(index, environment.pool)
+          instances.remove(at: index)
+          for direction in Direction.allCases { self[direction].pipeline.renumber(without: index) }
+          hasGone = true
+        }
+      }
+      guard hasGone else { return }
+      for direction in Direction.allCases {
+        var stream = SegmentQueue()
+        run(direction, &stream, patience: nil, &environment)
+        handOver(&stream, direction, environment.pool)
+      }
     }
   }
 
-  private mutating func removeStages(of gone: Int, _ direction: Direction, _ pool: SlabPool) {
-    while let index = self[direction].pipeline.stages.firstIndex(where: { $0.instance == gone }) {
-      var stage = self[direction].pipeline.stages.remove(at: index)
-      if index < self[direction].pipeline.stages.count {
-        stage.input.move(all: &halves[direction.rawValue].pipeline.stages[index].input)
-      } else {
-        handOver(&stage.input, direction, pool)
-      }
+  /// Takes a module out of both pipelines; says whether it was in one of them.
+  private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
+    var wasIn = false
+    for direction in Direction.allCases {
+      var rest = SegmentQueue()
+      wasIn = self[direction].pipeline.remove(instance, &rest, in: pool) || wasIn
+      handOver(&rest, direction, pool)
     }
-    for index in self[direction].pipeline.stages.indices where self[direction].pipeline.stages[index].instance > gone {
-      self[direction].pipeline.stages[index].instance -= 1
+    return wasIn
+  }
+
+  /// Ends the connection: from here on nothing of it passes.
+  private mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
+    environment.counters.cut += 1
+    if fate == .reset {
+      for direction in Direction.allCases { injectReset(direction, &environment) }
     }
+    enter(.cut)
+    removeAll(in: environment.pool)
+    for direction in Direction.allCases { self[direction].retransmission = nil }
   }
 }

@@ -21,7 +21,7 @@ extension Connection {
       lastPacket + settings.handshakeTimeout
     case .established: lastPacket + settings.idleTimeout
     // Each late segment may be followed by another (RFC 9293 section 3.6.1: the 2 MSL timeout begins anew).
-    case .timeWait, .closed: lastPacket + settings.closeTimeout
+    case .timeWait, .closed, .cut: lastPacket + settings.closeTimeout
     }
   }
 
@@ -59,9 +59,9 @@ extension Connection {
   }
 
   /// Whether a SYN begins a new connection in the place of this one at once: both ends have ended it, or it never got beyond a
-  /// SYN of the same end that this one does not repeat. That a reset has arrived where it went is not known.
+  /// SYN of the same end that this one does not repeat; or it was cut off here. That a reset has arrived where it went is not known.
   func isSuperseded(by arrival: Arrival) -> Bool {
-    if phase == .timeWait { return true }
+    if phase == .timeWait || phase == .cut { return true }
     return phase == .synSent
       && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
@@ -75,7 +75,7 @@ extension Connection {
     return ConnectionInfo(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, state: state, isEdited: isEdited, age: now - opened, idle: now - lastPacket,
-      toServer: info(.toServer), toClient: info(.toClient))
+      toServer: info(.toServer), toClient: info(.toClient), modules: modulePositions)
   }
 
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
@@ -85,5 +85,23 @@ extension Connection {
       held: half.pipeline.held,
       unacknowledged: half.sender.inFlight, shift: half.sender.map.shift,
       mapEntries: half.sender.map.runCount)
+  }
+
+  private var modulePositions: [ConnectionInfo.Module] {
+    Direction.allCases.flatMap { direction in
+      self[direction].pipeline.stages.flatMap { stage in
+        stage.members.map { member in
+          let instance = instances[member.instance]
+          return ConnectionInfo.Module(
+            id: instance.id, direction: ConnectionIdentity.Direction(direction), isPeer: member.isPeer,
+            head: stage.head(of: member), tail: stage.tail, state: instance.stateName)
+        }
+      }
+    }
+      + instances.filter(\.isOver).map { instance in
+        ConnectionInfo.Module(
+          id: instance.id, direction: ConnectionIdentity.Direction(instance.owner), isPeer: false, head: 0, tail: 0,
+          state: instance.stateName)
+      }
   }
 }

@@ -14,6 +14,8 @@ struct Connection {
     case timeWait = "time-wait"
     /// A reset went through.
     case closed
+    /// A module, or the failure of one, has ended it: nothing of it passes any more.
+    case cut
   }
 
   let id: UInt64
@@ -66,7 +68,20 @@ struct Connection {
   /// Which way a packet from `source` goes.
   func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
 
-  mutating func enter(_ phase: Phase) { self.phase = phase }
+  mutating func enter(_ phase: Phase) {
+    guard phase != self.phase else { return }
+    self.phase = phase
+    switch phase {
+    case .timeWait: tell(.closed)
+    case .closed, .cut: tell(.reset)
+    case .synSent, .synReceived, .established: break
+    }
+  }
+
+  /// Tells all modules of a change.
+  mutating func tell(_ change: ConnectionChange) {
+    for index in instances.indices where !instances[index].isOver { instances[index].module.connection(change) }
+  }
 
   /// Whether its packets pass as they are, and are at most read.
   var isObserved: Bool { restriction?.isObserved ?? false }

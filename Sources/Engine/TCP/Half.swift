@@ -28,6 +28,8 @@ struct Half {
   /// The source as packets of its own show it; packets made here look the same.
   var likeness: Likeness?
   var octetsIn: UInt64 = 0
+  /// Whether the modules have been told that its source has ended it.
+  var isEndTold = false
   /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
   var passedEdge: OutSequence
 

@@ -58,7 +58,7 @@ final class FakeDataPlane: DataPlane, Sendable {
       var counters = FlowCounters()
       (counters.packets, counters.octets, counters.connections) = (3, 1536, 1)
       $0.statistics.flows[flow.id] = counters
-      $0.statistics.modules[flow.pipeline[0].id] = (common, [2, 5])
+      $0.statistics.modules[flow.modules[0].id] = (common, [2, 5])
       $0.connections = [
         ConnectionInfo(
           id: 1, clientAddress: IPAddress(v4: 0xC000_0201), clientPort: 40_000,

@@ -14,8 +14,15 @@ import Testing
       queue.append(.kept(place.slab, place.start, place.end, source: InSequence(UInt32(at))))
       at += count
     }
-    return unsafe Window(
-      queue, pool: pool, own: UnsafeMutableBufferPointer(start: nil, count: 0), mustRelease: false, isFinal: false)
+    return Window(queue, pool: pool, setting: setting(), false, false)
+  }
+
+  private static func setting(mayEdit: Bool = true) -> Window.Setting {
+    let nobody = IPAddress(v4: 0)
+    let identity = ConnectionIdentity(
+      id: 1, clientAddress: nobody, clientPort: 1, serverAddress: nobody, serverPort: 2, direction: .toServer)
+    return unsafe Window.Setting(
+      identity: identity, now: .zero, mayEdit: mayEdit, own: UnsafeMutableBufferPointer(start: nil, count: 0))
   }
 
   @Test func editsLikeAnArray() {
@@ -101,9 +108,40 @@ import Testing
       part.release(upTo: 1)
     }
     #expect(part.released == 1 && part.count == 2)
-    #expect(window.releaseMark == 0 && !window.mustRelease)
+    #expect(window.released == 0 && !window.mustRelease)
     #expect(window.copy(0..<window.count) == Array("headBYtail".utf8))
     var queue = window.takeQueue()
+    queue.removeAll(in: pool)
+  }
+
+  @Test(arguments: [
+    "it reads at 12 of 12 octets", "it works at 3 to 13 of 12 octets", "it edits octets that it has released",
+    "it is declared to read, and edits", "it has no counter number 1", "only run(_:) may read",
+  ])
+  func whatAModuleMayNotDoIsNotDone(fault: String) {
+    var random = Randomness(seed: 5)
+    let pool = SlabPool(limit: 1 << 24)
+    defer { pool.destroy() }
+    var queue = Self.window(Array("headBODYtail".utf8), pool, &random).takeQueue()
+    var window = Window(
+      queue, pool: pool, setting: Self.setting(mayEdit: fault != "it is declared to read, and edits"), false, false)
+    switch fault {
+    case "it reads at 12 of 12 octets":
+      let octet = window[12]
+      #expect(octet == 0)
+    case "it works at 3 to 13 of 12 octets": window.remove(3..<13)
+    case "it edits octets that it has released":
+      window.release(upTo: 5)
+      window.insert("x", at: 4)
+    case "it is declared to read, and edits": window.remove(0..<1)
+    case "it has no counter number 1": window.count(1)
+    default:
+      let isMore = window.read()
+      #expect(!isMore)
+    }
+    #expect(window.requests.fault == fault)
+    #expect(window.copy(0..<window.count) == Array("headBODYtail".utf8))
+    queue = window.takeQueue()
     queue.removeAll(in: pool)
   }
 }

@@ -39,7 +39,7 @@ struct Middlebox: ~Copyable {
       list.append(
         Flow(
           id: UInt32(index + 1), name: "f\(index)", match: try Match(parsing: flow.match, portNamed: { _ in nil }),
-          priority: 0, pipeline: attached))
+          priority: 0, stages: attached.map { [$0] }))
     }
     engine.apply(Configuration(flows: list), at: now)
   }

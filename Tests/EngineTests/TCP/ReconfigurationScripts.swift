@@ -50,7 +50,7 @@ import Testing
       Configuration(flows: [
         Flow(
           id: 1, name: "f", match: match, priority: 0,
-          pipeline: [AttachedModule(id: 5, name: "m", revision: revision, prototype: module)])
+          stages: [[AttachedModule(id: 5, name: "m", revision: revision, prototype: module)]])
       ])
     }
     var talk = try Conversation([])

@@ -1,0 +1,44 @@
+/// What a module has asked for in one call, beside edits and releases.
+struct ModuleRequests: Sendable {
+  /// What is to become of the connection, or of the packet or datagram that the window shows.
+  enum Fate: Sendable {
+    case drop, reset
+  }
+
+  var fate: Fate?
+  /// Whether the module has no more interest in the connection.
+  var isOffloading = false
+  /// After what time it wants to be called again.
+  var wake: Nanoseconds?
+  var events: [ModuleEvent.Content] = []
+  /// What it has done that it may not do; the first of it counts.
+  private(set) var fault: String?
+
+  /// Events of one call; more are dropped.
+  static var eventLimit: Int { 64 }
+
+  mutating func fail(_ reason: String) {
+    if fault == nil { fault = reason }
+  }
+}
+
+/// Something that a module tells whoever listens: `flowctl monitor` shows it.
+public struct ModuleEvent: Sendable {
+  /// Its name and what belongs to it.
+  public struct Content: Sendable, Equatable {
+    public let name: String
+    public let fields: [String: String]
+
+    public init(_ name: String, _ fields: [String: String] = [:]) {
+      self.name = name
+      self.fields = fields
+    }
+  }
+
+  public let time: Instant
+  /// ``AttachedModule/id``
+  public let module: UInt32
+  /// ``ConnectionInfo/id``; 0 where there is no connection.
+  public let connection: UInt64
+  public let content: Content
+}

@@ -1,0 +1,89 @@
+/// Changing the stages of a pipeline that is at work.
+extension Pipeline {
+  /// Puts `wanted` in the place of the stages. A stage goes on with its bytes where some of its members do; a module that has
+  /// gone to another stage begins there anew and must not be among the members of the old one. Those that are not wanted any
+  /// more keep their place until they are taken out. What nobody needs any more goes to the stage behind it, or to `rest`
+  /// behind the last.
+  mutating func arrange(_ wanted: [[Member]], _ rest: inout SegmentQueue, in pool: SlabPool) {
+    let old = stages
+    var arranged: [Stage] = []
+    // Which of the old stages each goes on with.
+    var origins: [Int?] = []
+    var last = -1
+    for members in wanted {
+      let origin = old.indices.first { index in
+        index > last && members.contains { member in old[index].members.contains { $0.isSame(as: member) } }
+      }
+      guard let origin else {
+        arranged.append(Stage(members: members))
+        origins.append(nil)
+        continue
+      }
+      last = origin
+      var stage = old[origin]
+      let stay = stage.members
+      // Who is new begins behind what is there.
+      let tail = stage.input.count
+      stage.members =
+        members.map { member in
+          var fresh = member
+          fresh.head = tail
+          return stay.first { $0.isSame(as: member) } ?? fresh
+        } + stay.filter { member in !wanted.contains { $0.contains { $0.isSame(as: member) } } }
+      stage.renew()
+      arranged.append(stage)
+      origins.append(origin)
+    }
+    for (index, var stage) in old.enumerated() where !origins.contains(index) {
+      stage.members.removeAll { member in wanted.contains { $0.contains { $0.isSame(as: member) } } }
+      stage.renew()
+      let place = origins.lastIndex { $0.map { $0 < index } ?? false }
+      arranged.insert(stage, at: place.map { $0 + 1 } ?? 0)
+      origins.insert(index, at: place.map { $0 + 1 } ?? 0)
+    }
+    stages = arranged
+    letGo(&rest, in: pool)
+  }
+
+  /// Moves on what no member of a stage needs, and removes the stages without members.
+  private mutating func letGo(_ rest: inout SegmentQueue, in pool: SlabPool) {
+    for index in stages.indices.reversed() {
+      var left = SegmentQueue()
+      stages[index].release(to: &left, in: pool)
+      if index + 1 < stages.count {
+        left.move(all: &stages[index + 1].input)
+      } else {
+        left.move(all: &rest)
+      }
+      if stages[index].members.isEmpty { stages.remove(at: index) }
+    }
+  }
+
+  /// Takes a module out. What it alone held goes to the stage behind it, or to `rest` behind the last. Says whether it was
+  /// there.
+  mutating func remove(_ instance: Int, _ rest: inout SegmentQueue, in pool: SlabPool) -> Bool {
+    var wasThere = false
+    for index in stages.indices {
+      let before = stages[index].members.count
+      stages[index].members.removeAll { $0.instance == instance }
+      guard stages[index].members.count < before else { continue }
+      wasThere = true
+      stages[index].renew()
+    }
+    if wasThere { letGo(&rest, in: pool) }
+    return wasThere
+  }
+
+  /// Corrects the indices once the instance at `gone` is removed.
+  mutating func renumber(without gone: Int) {
+    for stage in stages.indices {
+      for member in stages[stage].members.indices where stages[stage].members[member].instance > gone {
+        stages[stage].members[member].instance -= 1
+      }
+    }
+  }
+}
+
+extension Pipeline.Member {
+  fileprivate func isSame(as other: Pipeline.Member) -> Bool { instance == other.instance && isPeer == other.isPeer }
+}
