@@ -69,7 +69,7 @@ extension Connection {
     let from = OutSequence(segment.sequence)
     let headers = headerCount(isIPv6: segment.ip.isIPv6) - (segment.ip.isIPv6 ? 40 : 20)
     let count = max(0, segment.ip.totalLength - segment.ip.headerLength - headers)
-    let dataEnd = OutSequence.earlier(from + count, sender.finish ?? sender.next)
+    let dataEnd = OutSequence.earlier(from + count, .earlier(sender.finish ?? sender.next, sender.next))
     let sourceCount = sender.map.block(from, dataEnd).map { $0.right - $0.left } ?? 0
     guard from < dataEnd,
       !isSourceTold || sourceCount <= sender.maximumSegment || from < sender.map.start(sender.told)

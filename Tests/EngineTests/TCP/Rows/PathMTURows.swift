@@ -171,6 +171,18 @@ import Testing
     #expect(outcome.injected.last?.tcp.flags.contains(.fin) == true)
   }
 
+  @Test("29. nothing that waits for window is sent with it") func row29_window() throws {
+    var talk = try Conversation([ByteEditor(rule: [UInt8(ascii: "a"): Array("xyz".utf8)])])
+    try talk.shakeHands(window: 850)
+    let packet = try #require(talk.fromServer(0, "a" + Self.text(849), flags: [.ack, .fin], window: 850).packet)
+    #expect(packet.payload.count == 850 && !packet.tcp.flags.contains(.fin))
+    let longer = TCPPacket(
+      from: talk.server, to: talk.client, sequence: packet.tcp.sequence, flags: .ack,
+      payload: Array(packet.payload) + [1])
+    let outcome = talk.box.receive(try Self.tooBig(longer, mtu: 890), at: talk.now)
+    #expect(Self.pieces(outcome.injected) == ["0+850"])
+  }
+
   @Test("29. a forged error has to name what is under way, and a size that does not fit")
   func row29_implausibleErrors() throws {
     var talk = try Self.growing()
