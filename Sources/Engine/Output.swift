@@ -8,6 +8,9 @@
   public private(set) var injections: [Injection] = []
   /// Connections that have become subject to editing since ``Engine/recycle()``.
   public internal(set) var editable: [EditableConnection] = []
+  /// ICMP errors about segments of no connection here, for the other engines where there are any; see
+  /// ``Engine/receive(_:at:)``.
+  public internal(set) var strayErrors: [StrayError] = []
   /// One reference for each slab that pieces lie in.
   private var slabs: [SlabID] = []
   private var firstPiece = 0
@@ -83,6 +86,7 @@
     unsafe pieces.removeAll(keepingCapacity: true)
     injections.removeAll(keepingCapacity: true)
     editable.removeAll(keepingCapacity: true)
+    strayErrors.removeAll(keepingCapacity: true)
   }
 }
 
@@ -93,4 +97,19 @@ public struct EditableConnection: Sendable {
   public let clientPort: UInt16
   public let serverAddress: IPAddress
   public let serverPort: UInt16
+}
+
+/// An ICMP error that came to an engine which does not have the connection.
+public struct StrayError: Sendable {
+  /// The whole packet.
+  let packet: [UInt8]
+  let metadata: PacketMetadata
+
+  /// Octets of the longest that is handed over: an honest one keeps within the least MTU of IPv6 (RFC 4443 section 2.4).
+  static let limit = 1_280
+
+  init(_ packet: Span<UInt8>, _ metadata: PacketMetadata) {
+    self.packet = packet.indices.map { packet[$0] }
+    self.metadata = metadata
+  }
 }
