@@ -53,6 +53,10 @@ public struct EngineCounters: CounterSet {
   public var retransmitted: UInt64 = 0
   /// Acknowledgements made here, for deleted bytes or segments out of order.
   public var acknowledged: UInt64 = 0
+  /// ICMP errors about segments of connections here.
+  public var icmpErrors: UInt64 = 0
+  /// Times that the path of one direction of a connection turned out to take only smaller packets than before.
+  public var pathMTU: UInt64 = 0
   /// Connections reset because the destination took no more of what had been acknowledged to the source.
   public var aborted: UInt64 = 0
   /// Connections in which a module has failed.
@@ -75,6 +79,7 @@ public struct EngineCounters: CounterSet {
       ("translated", \.translated), ("gaps", \.gaps),
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
+      ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
       ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
     ]

@@ -86,7 +86,10 @@ public struct Engine: ~Copyable {
     guard case .tcp(let tcp) = headers.transport else {
       if case .fragment = headers.transport { environment.counters.fragments += 1 }
       count(configuration.classifier.lookup(FlowKey(headers, metadata)), octets: packet.count)
-      return .accept(mark: nil)
+      guard let error = ICMPError(packet, headers),
+        metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers)
+      else { return .accept(mark: nil) }
+      return errorArrived(error, packet, slab, at: start, metadata)
     }
     guard metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers) else {
       environment.counters.badChecksum += 1
@@ -302,6 +305,82 @@ public struct Engine: ~Copyable {
   private mutating func close(_ slot: UInt32) {
     environment.counters.connectionsClosed += 1
     connections.remove(slot, in: environment.pool)
+  }
+
+  // MARK: Errors
+
+  /// Takes an ICMP error, and lets it pass with the number that the source of the quoted segment knows.
+  private mutating func errorArrived(
+    _ error: ICMPError, _ packet: Span<UInt8>, _ slab: SlabID, at start: Int, _ metadata: PacketMetadata
+  ) -> Verdict {
+    guard let (slot, direction) = find(error.segment) else {
+      if environment.settings.worker.count > 1, packet.count <= StrayError.limit {
+        environment.output.strayErrors.append(StrayError(packet, metadata))
+      }
+      return .accept(mark: nil)
+    }
+    let number = connections[slot].errorArrived(
+      error, direction, isMadeHere: metadata.inPort == 0, &environment)
+    schedule(slot)
+    guard number != error.segment.sequence else { return .accept(mark: nil) }
+    beginPacket(error, slab, start..<start + packet.count, sequence: number)
+    return .mangle(environment.output.end(in: environment.pool), mark: nil)
+  }
+
+  /// Takes an ICMP error that came to another engine, which has let it pass as it is. Where it is about a connection of this
+  /// one, its source gets it once more, with the number that it knows.
+  public mutating func receive(_ stray: StrayError, at now: Instant) {
+    environment.now = now
+    let packet = stray.packet.span
+    guard case .packet(let headers) = PacketHeaders.parse(packet), let error = ICMPError(packet, headers),
+      let (slot, direction) = find(error.segment)
+    else { return }
+    let number = connections[slot].errorArrived(
+      error, direction, isMadeHere: stray.metadata.inPort == 0, &environment)
+    schedule(slot)
+    guard number != error.segment.sequence, let slab = environment.pool.allocate(atLeast: packet.count) else { return }
+    unsafe environment.pool.writable(slab).copyBytes(from: stray.packet)
+    beginPacket(error, slab, 0..<packet.count, sequence: number)
+    environment.pool.release(slab)
+    let marks = environment.settings.marks
+    // Connection tracking looks for what the segment is answered by.
+    let isUntracked = connections[slot][direction.opposite].isUntracked
+    environment.output.inject(
+      mark: stray.metadata.mark | marks.injected | (isUntracked ? marks.untracked : 0), isIPv6: headers.ip.isIPv6,
+      in: environment.pool)
+    environment.counters.injected += 1
+  }
+
+  /// Begins a packet with the octets of `error` in `range` of `slab`, quoting `sequence` from now on.
+  private mutating func beginPacket(_ error: ICMPError, _ slab: SlabID, _ range: Range<Int>, sequence: UInt32) {
+    var bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: environment.pool.writable(slab)[range])
+      .bindMemory(to: UInt8.self).mutableSpan
+    HeaderPatch.setQuotedSequence(sequence, of: error, in: &bytes)
+    environment.output.begin()
+    environment.output.add(slab, UInt32(range.lowerBound), UInt32(range.upperBound), in: environment.pool)
+  }
+
+  /// Says that an injection in ``output`` did not leave, for it is longer than the `mtu` octets that its interface takes. What
+  /// it carried is injected again in smaller pieces.
+  public mutating func refuse(_ injection: Injection, mtu: Int, at now: Instant) {
+    environment.now = now
+    // Its headers lie in one piece.
+    let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
+    guard let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span),
+      let (slot, direction) = find(segment)
+    else { return }
+    connections[slot].refused(segment, mtu: mtu, direction, &environment)
+    schedule(slot)
+  }
+
+  /// The connection of which a segment is quoted, where its numbers are followed, and which way the segment went.
+  private func find(_ segment: QuotedSegment) -> (slot: UInt32, direction: Direction)? {
+    let source = Endpoint(address: segment.ip.source, port: segment.sourcePort)
+    let destination = Endpoint(address: segment.ip.destination, port: segment.destinationPort)
+    guard let slot = connections.find(ConnectionKey(source, destination)), !connections[slot].isObserved else {
+      return nil
+    }
+    return (slot, connections[slot].direction(from: source))
   }
 
   // MARK: Time

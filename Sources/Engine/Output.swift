@@ -12,6 +12,9 @@
   public private(set) var events: [ModuleEvent] = []
   /// Events that found no room.
   public private(set) var eventsLost = 0
+  /// ICMP errors about segments of no connection here, for the other engines where there are any; see
+  /// ``Engine/receive(_:at:)``.
+  public internal(set) var strayErrors: [StrayError] = []
   /// One reference for each slab that pieces lie in.
   private var slabs: [SlabID] = []
   private var firstPiece = 0
@@ -97,6 +100,7 @@
     editable.removeAll(keepingCapacity: true)
     events.removeAll(keepingCapacity: true)
     eventsLost = 0
+    strayErrors.removeAll(keepingCapacity: true)
   }
 }
 
@@ -107,4 +111,19 @@ public struct EditableConnection: Sendable {
   public let clientPort: UInt16
   public let serverAddress: IPAddress
   public let serverPort: UInt16
+}
+
+/// An ICMP error that came to an engine which does not have the connection.
+public struct StrayError: Sendable {
+  /// The whole packet.
+  let packet: [UInt8]
+  let metadata: PacketMetadata
+
+  /// Octets of the longest that is handed over: an honest one keeps within the least MTU of IPv6 (RFC 4443 section 2.4).
+  static let limit = 1_280
+
+  init(_ packet: Span<UInt8>, _ metadata: PacketMetadata) {
+    self.packet = packet.indices.map { packet[$0] }
+    self.metadata = metadata
+  }
 }

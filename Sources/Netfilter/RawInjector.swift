@@ -5,7 +5,7 @@ import SystemPackage
 /// Sends whole IP packets of the engine's own through the kernel's routing and its OUTPUT and POSTROUTING hooks.
 ///
 /// Every packet carries the mark its injection names. Nothing here is fatal: what the kernel does not take is counted, and
-/// lost as on any link. A packet longer than the interface's MTU is refused (EMSGSIZE).
+/// lost as on any link. A packet longer than the interface's MTU is refused (EMSGSIZE), see ``takeRefusals()``.
 ///
 /// Packets of one family leave in the order of ``append(_:pieces:)``. To keep an order between them and verdicts, flush
 /// the one before appending to the other.
@@ -32,6 +32,17 @@ public struct RawInjector: ~Copyable {
     return all
   }
 
+  /// The packets that were longer than the MTU of their interface, since the last call. One that is too long for its route
+  /// alone is answered with an ICMP error to its source instead.
+  public mutating func takeRefusals() -> [Refusal] {
+    guard !ipv4.refusals.isEmpty || !ipv6.refusals.isEmpty else { return [] }
+    defer {
+      ipv4.refusals = []
+      ipv6.refusals = []
+    }
+    return ipv4.refusals + ipv6.refusals
+  }
+
   /// Adds a packet, which leaves with the next flush, or before when many wait.
   ///
   /// - Parameter pieces: what the packet's pieces count into. The octets stay where they are until they are sent, so they
@@ -49,4 +60,11 @@ public struct RawInjector: ~Copyable {
     ipv4.flush()
     ipv6.flush()
   }
+}
+
+/// A packet that is longer than the MTU of the interface it was to leave by.
+public struct Refusal: Sendable {
+  public let injection: Injection
+  /// Octets, IP header included.
+  public let mtu: Int
 }

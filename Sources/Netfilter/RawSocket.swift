@@ -7,6 +7,8 @@ import SystemPackage
 @safe struct RawSocket: ~Copyable {
   private(set) var sent: UInt64 = 0
   private(set) var failures = ErrnoTally()
+  /// Packets longer than the MTU of their interface, and that MTU.
+  var refusals: [Refusal] = []
 
   /// Packets in one sendmmsg.
   private static let maximumMessages = 64
@@ -22,6 +24,8 @@ import SystemPackage
   private let vectors: UnsafeMutableBufferPointer<iovec>
   private let addresses: UnsafeMutableBufferPointer<sockaddr_in6>
   private let controls: UnsafeMutableRawBufferPointer
+  /// What waits, as it was given.
+  private var injections: [Injection] = []
   private var count = 0
   private var vectorsUsed = 0
 
@@ -37,6 +41,11 @@ import SystemPackage
     }
     self.isIPv6 = isIPv6
     _ = SocketOption.setBuffer(descriptor, forced: SO_SNDBUFFORCE, limited: SO_SNDBUF, octets: sendBuffer)
+    // The kernel then says what the MTU is of an interface that a packet is too long for.
+    _ =
+      isIPv6
+      ? SocketOption.set(descriptor, CInt(IPPROTO_IPV6), IPV6_RECVERR, 1)
+      : SocketOption.set(descriptor, CInt(IPPROTO_IP), IP_RECVERR, 1)
     unsafe messages = .allocate(capacity: Self.maximumMessages)
     unsafe vectors = .allocate(capacity: 2 * Self.maximumPieces)
     unsafe addresses = .allocate(capacity: Self.maximumMessages)
@@ -91,6 +100,7 @@ import SystemPackage
     unsafe header.msg_control = control
     unsafe header.msg_controllen = Self.controlSize
     unsafe messages[count].msg_hdr = header
+    injections.append(injection)
     count += 1
   }
 
@@ -107,11 +117,41 @@ import SystemPackage
       case .failure(let error):
         // An error is of the first packet: those before an error are reported as taken.
         failures.count(error)
+        if error == .messageTooLong, let mtu = reportedMTU() {
+          refusals.append(Refusal(injection: injections[start], mtu: mtu))
+        }
         start += 1
       }
     }
     count = 0
+    injections.removeAll(keepingCapacity: true)
     vectorsUsed = 0
+  }
+
+  /// The MTU of the interface that the last packet was too long for, from the socket's error queue (ip(7), IP_RECVERR); nil
+  /// where the packet did get further, and was answered with an ICMP error.
+  private func reportedMTU() -> Int? {
+    var mtu: Int?
+    unsafe withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { control in
+      while true {
+        var header = unsafe msghdr()
+        unsafe header.msg_control = control.baseAddress
+        unsafe header.msg_controllen = control.count
+        let descriptor = descriptor
+        let received = systemCall {
+          unsafe recvmsg(descriptor, &header, CInt(MSG_ERRQUEUE | MSG_DONTWAIT))
+        }
+        guard case .success = received else { return }
+        let size = MemoryLayout<cmsghdr>.size + MemoryLayout<sock_extended_err>.size
+        guard unsafe header.msg_controllen >= size else { continue }
+        let report = unsafe control.loadUnaligned(
+          fromByteOffset: MemoryLayout<cmsghdr>.size, as: sock_extended_err.self)
+        if report.ee_errno == UInt32(EMSGSIZE), report.ee_origin == UInt8(SO_EE_ORIGIN_LOCAL) {
+          mtu = Int(report.ee_info)
+        }
+      }
+    }
+    return mtu
   }
 
   /// Reads the destination out of the packet's header, wherever its pieces are cut: the kernel routes by it.

@@ -19,6 +19,18 @@ final class Mailbox: Sendable {
     eventfd_write(descriptor, 1)
   }
 
+  /// Posts what packets give rise to, and may be lost as they may: nothing where much is waiting.
+  func offer(_ work: @escaping Work) {
+    let isTaken = waiting.withLock { list in
+      guard list.count < Self.offerLimit else { return false }
+      list.append(work)
+      return true
+    }
+    if isTaken { eventfd_write(descriptor, 1) }
+  }
+
+  private static var offerLimit: Int { 1_024 }
+
   /// Takes out what has been left.
   func collect() -> [Work] {
     var count: eventfd_t = 0

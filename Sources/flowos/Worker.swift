@@ -11,6 +11,8 @@ struct Worker: ~Copyable {
   private var tracking: ConnectionTracking
   private var engine: Engine
   private let mailbox: Mailbox
+  /// Those of the other workers.
+  private let others: [Mailbox]
   private let logger: Logger
   /// Injections of the batch that have been handed over.
   private var injected = 0
@@ -18,14 +20,16 @@ struct Worker: ~Copyable {
 
   private static var batch: Int { 32 }
 
-  init(queue number: UInt16, settings: Settings, mailbox: Mailbox, logger: Logger) throws(NetfilterError) {
+  /// - Parameter mailboxes: those of all workers; this one's is the one at ``Settings/worker``.
+  init(queue number: UInt16, settings: Settings, mailboxes: [Mailbox], logger: Logger) throws(NetfilterError) {
     let queue = try QueueSocket(number)
     let injector = try RawInjector()
     self.queue = queue
     self.injector = injector
     tracking = ConnectionTracking()
     engine = Engine(settings)
-    self.mailbox = mailbox
+    mailbox = mailboxes[settings.worker.index]
+    others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
     self.logger = logger
   }
 
@@ -103,12 +107,19 @@ struct Worker: ~Copyable {
       injected += 1
     }
     injector.flush()
+    let refusals = injector.takeRefusals()
+    guard !refusals.isEmpty else { return }
+    for refusal in refusals { engine.refuse(refusal.injection, mtu: refusal.mtu, at: Self.now) }
+    inject()
   }
 
   private mutating func finishBatch() {
     queue.verdicts.flush()
     inject()
     for connection in engine.output.editable { announce(connection) }
+    for stray in engine.output.strayErrors {
+      for other in others { other.offer { $0.receive(stray, at: Self.now) } }
+    }
     injected = 0
     engine.recycle()
   }

@@ -25,7 +25,7 @@ final class WorkerThreads: DataPlane, Sendable {
     for (index, number) in queues.enumerated() {
       var settings = settings
       settings.worker = (index, queues.count)
-      let worker = try Worker(queue: number, settings: settings, mailbox: mailboxes[index], logger: logger)
+      let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, logger: logger)
       if index == 0 { Self.report(worker.means, logger) }
       start(worker, index, logger)
     }

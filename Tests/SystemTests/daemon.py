@@ -73,15 +73,16 @@ class DaemonTest(unittest.TestCase):
     """
 
     steered = ("-p", "tcp")
+    queues = "0:1"
 
     def make_topology(self):
         return kit.Topology()
 
     def setUp(self):
         self.net = self.enterContext(self.make_topology())
-        self.net.chain("up", "--queues", "0:1")
+        self.net.chain("up", "--queues", self.queues)
         self.net.steer(*self.steered)
-        self.flowos = self.enterContext(Daemon(self.net))
+        self.flowos = self.enterContext(Daemon(self.net, queues=self.queues))
         self.addCleanup(self._check_daemon)
 
     def _check_daemon(self):

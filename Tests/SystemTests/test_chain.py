@@ -117,6 +117,10 @@ class ChainCommand(unittest.TestCase):
                 result = self.net.chain(*command, check=False, env=path)
                 self.assertEqual(result.returncode, 1, result)
                 self.assertEqual(sorted(self.rules()), sorted(before), command)
+                # The order of these counts.
+                after = self.rules()
+                self.assertEqual(
+                    *([rule for rule in rules if "-A POSTROUTING" in rule] for rules in (after, before)), command)
 
     def test_usage_errors(self):
         for arguments in (

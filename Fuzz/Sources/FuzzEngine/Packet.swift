@@ -37,6 +37,19 @@ struct Packet {
     bytes[start + 17] = UInt8(sum & 255)
   }
 
+  /// A router's ICMP message, its checksum left out, for the source of `segment`.
+  init(router segment: Packet, message: [UInt8]) {
+    let count = message.count
+    if segment.isIPv6 {
+      bytes = [0x60, 0, 0, 0] + Self.octets(UInt16(count)) + [58, 64] + [UInt8](repeating: 9, count: 16)
+      bytes += segment.bytes[8..<24]
+    } else {
+      bytes = [0x45, 0] + Self.octets(UInt16(20 + count)) + [0, 0, 0, 0, 64, 1, 0, 0, 9, 9, 9, 9]
+      bytes += segment.bytes[12..<16]
+    }
+    bytes += message
+  }
+
   static func octets(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 255)] }
   static func octets(_ number: UInt32) -> [UInt8] { octets(UInt16(number >> 16)) + octets(UInt16(number & 0xffff)) }
 

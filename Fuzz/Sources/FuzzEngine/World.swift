@@ -94,7 +94,12 @@ struct World: ~Copyable {
     case 10: reconfigure()
     case 11, 12, 13: forge(1 + tape.choice(2))
     case 14: forgeNumbers(1 + tape.choice(2))
-    default: tape.choice(4) == 0 ? open(1 + tape.choice(2)) : scramble()
+    default:
+      switch tape.choice(4) {
+      case 0: open(1 + tape.choice(2))
+      case 1: complain(tape.choice(3))
+      default: scramble()
+      }
     }
   }
 
@@ -304,6 +309,34 @@ struct World: ~Copyable {
     case 2: return [8, 10] + (0..<8).map { _ in tape.byte() }
     default: return []
     }
+  }
+
+  /// An ICMP error about a segment near what is under way, which may say anything of the path.
+  private mutating func complain(_ index: Int) {
+    let path = tape.choice(2)
+    let state = connections[index].paths[path]
+    let bases = [0, state.received.count, state.next, state.sent]
+    let segment = packet(
+      index, path, at: bases[tape.choice(4)] + tape.choice(200) - 100,
+      payload: [UInt8](repeating: 9, count: [0, 600, 1_500, 30_000][tape.choice(4)]))
+    let quoted = segment.bytes.prefix([28, 48, 60, 548, 548, 548, 20_000, tape.choice(100)][tape.choice(8)])
+    let mtu = UInt16([0, 68, 552, 576, 1_000, 1_280, 1_400, tape.number(2)][tape.choice(8)])
+    let isNarrow = tape.choice(4) > 0
+    let head: [UInt8] = segment.isIPv6 ? [isNarrow ? 2 : 1, 0] : [isNarrow ? 3 : 11, isNarrow ? 4 : 0]
+    var error = Packet(router: segment, message: head + [0, 0, 0, 0] + Packet.octets(mtu) + quoted)
+    for _ in 0..<(tape.choice(4) == 0 ? 3 : 0) { error.bytes[tape.number(2) % error.bytes.count] = tape.byte() }
+    let places = engine.receiveBuffers(1)
+    for (offset, byte) in error.bytes.enumerated() { places[0][32 + offset] = byte }
+    var metadata = PacketMetadata()
+    metadata.inPort = UInt32(tape.choice(2))
+    metadata.isChecksumTrusted = true
+    switch engine.receive(0, packet: 32..<32 + error.bytes.count, metadata: metadata, at: now) {
+    case .accept: break
+    case .drop: require(false, "an error is not dropped")
+    case .mangle(let outgoing, _): require(gather(outgoing).bytes.count == error.bytes.count, "an error keeps its length")
+    }
+    takeInjections()
+    verify(index)
   }
 
   /// Octets that need not be a packet at all.

@@ -50,7 +50,7 @@ extension Connection {
       return
     }
     if lost.from < lost.upTo {
-      resendOwed(lost, direction, &environment)
+      resendHere(lost, direction, &environment)
     } else {
       // The window is closed: an octet beyond it asks for how long (RFC 9293 section 3.8.6.1).
       let next = self[direction].sender.next
@@ -66,11 +66,11 @@ extension Connection {
     _ direction: Direction, duplicates: UInt32, _ blocks: SACKBlocks, _ environment: inout Environment
   ) {
     if let missing = self[direction].sender.continueRecovery(blocks) {
-      resendOwed(missing, direction, &environment)
+      resendHere(missing, direction, &environment)
     } else if self[direction].sender.congestion?.recovery == nil, self[direction].sender.owes,
       isLossShown(direction, duplicates: duplicates, blocks)
     {
-      resendOwed(self[direction].sender.beginRecovery(blocks, isTimeout: false), direction, &environment)
+      resendHere(self[direction].sender.beginRecovery(blocks, isTimeout: false), direction, &environment)
     }
   }
 
@@ -82,7 +82,8 @@ extension Connection {
     return !blocks.isEmpty && sender.duplicates > duplicates && sender.isSettled
   }
 
-  private mutating func resendOwed(
+  /// Sends octets again of our own accord.
+  mutating func resendHere(
     _ range: (from: OutSequence, upTo: OutSequence), _ direction: Direction, _ environment: inout Environment
   ) {
     environment.counters.retransmitted += 1

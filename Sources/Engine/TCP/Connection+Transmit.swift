@@ -80,9 +80,11 @@ extension Connection {
     let options = arrival.headerCount - (arrival.ip.isIPv6 ? 60 : 40) - (usesTimestamps ? 12 : 0)
     let segment = self[direction].sender.maximumSegment - options
     guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
-    // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut.
+    // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut. The segments
+    // of its source may be as large as the destination has offered, whatever the path has turned out to take.
     let room = OutgoingPacket.limit - arrival.headerCount
-    return min(count, room) > max(segment, self[direction].sender.maximumSegment) ? room : nil
+    let offered = Int(self[direction.opposite].offer.maximumSegmentSize ?? 0)
+    return min(count, room) > max(offered, segment, self[direction].sender.maximumSegment) ? room : nil
   }
 
   // MARK: Vehicles

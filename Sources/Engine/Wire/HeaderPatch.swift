@@ -80,6 +80,14 @@ enum HeaderPatch {
     bytes.store(pointer, at: tcp + 18)
   }
 
+  /// Sets the sequence number that the packet in `bytes`, which is `error`, quotes, and its ICMP checksum. The quoted TCP
+  /// checksum stays: nobody can verify it.
+  static func setQuotedSequence(_ sequence: UInt32, of error: ICMPError, in bytes: inout MutableSpan<UInt8>) {
+    let field = error.quotationOffset - 6
+    bytes.store(Checksum.update(bytes.uint16(at: field), from: error.segment.sequence, to: sequence), at: field)
+    bytes.store(sequence, at: error.quotationOffset + error.segment.sequenceOffset)
+  }
+
   /// Puts `blocks` in the place of those of the SACK option at `option` (``TCPOptions/sackOffset``), NOPs where there
   /// are fewer now. Blocks beyond the option's old length are left out.
   static func setSACK(_ blocks: SACKBlocks, in bytes: inout MutableSpan<UInt8>, tcp: Int, option: Int) {

@@ -37,13 +37,17 @@ struct IPHeader: Sendable {
 }
 
 extension IPHeader {
-  init(_ packet: Span<UInt8>) throws(Malformation) {
+  /// Reads the header, or the headers, that `packet` begins with.
+  ///
+  /// - Parameter isQuoted: whether this is what an ICMP error quotes: `packet` may end in front of its `totalLength`.
+  init(_ packet: Span<UInt8>, isQuoted: Bool = false) throws(Malformation) {
     guard packet.count >= 20 else { throw .truncated }
     switch packet[0] >> 4 {
     case 4: try self.init(ipv4: packet)
     case 6: try self.init(ipv6: packet)
     default: throw .badVersion
     }
+    guard isQuoted || totalLength <= packet.count else { throw .badTotalLength }
   }
 
   private init(ipv4 packet: Span<UInt8>) throws(Malformation) {
@@ -51,7 +55,7 @@ extension IPHeader {
     guard headerLength >= 20 else { throw .badHeaderLength }
     guard headerLength <= packet.count else { throw .truncated }
     totalLength = Int(packet.uint16(at: 2))
-    guard totalLength >= headerLength, totalLength <= packet.count else { throw .badTotalLength }
+    guard totalLength >= headerLength else { throw .badTotalLength }
     isIPv6 = false
     source = IPAddress(v4: packet.uint32(at: 12))
     destination = IPAddress(v4: packet.uint32(at: 16))
@@ -71,7 +75,6 @@ extension IPHeader {
     guard packet.count >= 40 else { throw .truncated }
     headerLength = 40
     totalLength = 40 + Int(packet.uint16(at: 4))
-    guard totalLength <= packet.count else { throw .badTotalLength }
     let word = packet.uint32(at: 0)
     isIPv6 = true
     source = IPAddress(high: packet.uint64(at: 8), low: packet.uint64(at: 16))
@@ -93,6 +96,7 @@ extension IPHeader {
 
   /// Walks to the first header that is no extension header (RFC 8200 section 4), or to the fragmented part.
   private mutating func followExtensions(_ packet: Span<UInt8>) throws(Malformation) {
+    let end = min(totalLength, packet.count)
     var headers = 0
     while true {
       let kind = protocolNumber
@@ -105,7 +109,7 @@ extension IPHeader {
       guard headers < Self.longestChain else { throw .extensionChainTooLong }
       headers += 1
       hasOptions = true
-      guard headerLength + 8 <= totalLength else { throw .truncatedExtension }
+      guard headerLength + 8 <= end else { throw .truncatedExtension }
       protocolNumber = packet[headerLength]
       if kind == 44 {
         let fragmentation = packet.uint16(at: headerLength + 2)
@@ -118,7 +122,7 @@ extension IPHeader {
       } else {
         if kind == 43, packet[headerLength + 3] != 0 { isSourceRouted = true }
         let length = (Int(packet[headerLength + 1]) + 1) * 8
-        guard headerLength + length <= totalLength else { throw .truncatedExtension }
+        guard headerLength + length <= end else { throw .truncatedExtension }
         headerLength += length
       }
     }

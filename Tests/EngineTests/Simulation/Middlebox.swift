@@ -9,6 +9,11 @@ struct Middlebox: ~Copyable {
   private(set) var arrived = 0
   private var nextModule: UInt32 = 1
   private var announced: [EditableConnection] = []
+  /// What the kernel takes of an injected packet, in octets.
+  var interfaceMTU = Int.max
+  /// ICMP errors for other engines.
+  private(set) var strayErrors: [StrayError] = []
+  private var now = Instant.zero
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
 
@@ -45,8 +50,10 @@ struct Middlebox: ~Copyable {
   }
 
   mutating func receive(
-    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, at now: Instant
+    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32 = 0,
+    at now: Instant
   ) -> Outcome {
+    self.now = now
     arrived += 1
     let start = 64
     let buffer = unsafe engine.receiveBuffers(1)[0]
@@ -55,6 +62,7 @@ struct Middlebox: ~Copyable {
     metadata.isGSO = isGSO
     metadata.isChecksumTrusted = isChecksumTrusted
     metadata.mark = mark
+    metadata.inPort = inPort
     let verdict = engine.receive(0, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
     var outcome = Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
     switch verdict {
@@ -76,14 +84,22 @@ struct Middlebox: ~Copyable {
     return outcome
   }
 
-  /// As ``receive(_:isGSO:isChecksumTrusted:mark:at:)``; what has become subject to editing by it.
+  /// As ``receive(_:isGSO:isChecksumTrusted:mark:inPort:at:)``; what has become subject to editing by it.
   mutating func receiveAnnouncing(_ packet: TCPPacket, at now: Instant) -> [EditableConnection] {
     announced = []
     _ = receive(packet, at: now)
     return announced
   }
 
+  /// Gives the engine an ICMP error that came to another one.
+  mutating func receive(_ stray: StrayError, at now: Instant) -> [TCPPacket] {
+    self.now = now
+    engine.receive(stray, at: now)
+    return takeInjections()
+  }
+
   mutating func advance(to now: Instant) -> [TCPPacket] {
+    self.now = now
     engine.advance(to: now)
     return takeInjections()
   }
@@ -91,13 +107,21 @@ struct Middlebox: ~Copyable {
   /// What the engine sent of its own accord.
   mutating func takeInjections() -> [TCPPacket] {
     var list: [TCPPacket] = []
-    for injection in engine.output.injections {
+    var index = 0
+    while index < engine.output.injections.count {
+      let injection = engine.output.injections[index]
+      index += 1
       let packet = gather(injection.packet)
       #expect(packet.isChecksumRight)
       #expect(injection.mark & Marks.standard.injected != 0)
-      list.append(packet)
+      if injection.packet.length > interfaceMTU {
+        engine.refuse(injection, mtu: interfaceMTU, at: now)
+      } else {
+        list.append(packet)
+      }
     }
     announced += engine.output.editable
+    strayErrors += engine.output.strayErrors
     engine.recycle()
     return list
   }

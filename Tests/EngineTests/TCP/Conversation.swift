@@ -36,8 +36,11 @@ struct Conversation: ~Copyable {
   }
 
   /// SYN, SYN-ACK and ACK, all of which pass.
-  mutating func shakeHands(window: UInt16 = 65_535, permitsSACK: Bool = true) throws {
-    let options: [UInt8] = [2, 4, 3, 232] + (permitsSACK ? [4, 2] : []) + (usesTimestamps ? stamp(10, 0) : [])
+  mutating func shakeHands(
+    window: UInt16 = 65_535, permitsSACK: Bool = true, maximumSegment: UInt16 = 1_000
+  ) throws {
+    let options =
+      [2, 4] + PacketBytes.octets(maximumSegment) + (permitsSACK ? [4, 2] : []) + (usesTimestamps ? stamp(10, 0) : [])
     let syn = TCPPacket(
       from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, window: window, options: options)
     #expect(box.receive(syn, at: now).packet != nil)

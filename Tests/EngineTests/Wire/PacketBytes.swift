@@ -67,6 +67,9 @@ extension [UInt8] {
     if case .packet(let headers) = PacketHeaders.parse(span) { headers } else { nil }
   }
 
+  /// The ICMP error about a TCP segment, where it is one.
+  var icmpError: ICMPError? { parsed().flatMap { ICMPError(span, $0) } }
+
   var malformation: Malformation? {
     if case .malformed(let reason) = PacketHeaders.parse(span) { reason } else { nil }
   }
