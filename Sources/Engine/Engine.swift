@@ -292,7 +292,7 @@ public struct Engine: ~Copyable {
     connections[slot].isSettling = false
     connections[slot].reconfigure(
       toServer: toServer.map { configuration.flows[$0] }, toClient: toClient.map { configuration.flows[$0] },
-      tallies: tallies, &environment)
+      tallies: tallies, place: connections.place(slot), &environment)
     if connections[slot].announcesEditing() {
       environment.output.editable.append(
         EditableConnection(
@@ -404,6 +404,30 @@ public struct Engine: ~Copyable {
       connections[place.slot].timersFired(&environment)
       if connections[place.slot].isSettling, connections[place.slot].isSettled { assemble(place.slot) }
       schedule(place.slot)
+    }
+  }
+
+  // MARK: Threads
+
+  /// Whether something waits for ``collect(at:)``.
+  public var hasReturns: Bool { environment.post.map { !$0.isEmpty } ?? false }
+
+  /// Takes over what modules on threads of their own have returned, and sends it on. To be called when
+  /// ``ThreadStarter/wakeEngine()`` was.
+  public mutating func collect(at now: Instant) {
+    guard let post = environment.post else { return }
+    environment.now = now
+    for exchange in post.takeAll() {
+      let isCurrent = connections.isCurrent(exchange.place)
+      for part in exchange.takeReturns() {
+        if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
+        guard part.isGone else { continue }
+        exchange.unpin(in: environment.pool)
+        environment.exchanges[ObjectIdentifier(exchange)] = nil
+      }
+      guard isCurrent, connections[exchange.place.slot].phase != .cut else { continue }
+      connections[exchange.place.slot].modulesReturned(&environment)
+      schedule(exchange.place.slot)
     }
   }
 

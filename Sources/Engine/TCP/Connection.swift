@@ -80,7 +80,7 @@ struct Connection {
 
   /// Tells all modules of a change.
   mutating func tell(_ change: ConnectionChange) {
-    for index in instances.indices where !instances[index].isOver { instances[index].module.connection(change) }
+    for index in instances.indices where !instances[index].isOver { instances[index].tell(change) }
   }
 
   /// Whether its packets pass as they are, and are at most read.
@@ -98,7 +98,9 @@ struct Connection {
     return true
   }
 
+  /// Gives back what it holds, and has the threads of its modules end.
   mutating func removeAll(in pool: SlabPool) {
+    for index in instances.indices { leaveThread(of: index, in: pool) }
     self[.toServer].removeAll(in: pool)
     self[.toClient].removeAll(in: pool)
   }

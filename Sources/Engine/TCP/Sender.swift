@@ -57,6 +57,13 @@ struct Sender {
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
   private(set) var duplicates: UInt32 = 0
 
+  /// Octets of those that modules hold for which the source is offered window in their place.
+  var holdCredit: Int {
+    get { Int(credit) }
+    set { credit = UInt32(clamping: newValue) }
+  }
+  private var credit: UInt32 = 0
+
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
 
@@ -288,9 +295,9 @@ struct Sender {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
     if next - number >= 0 {
       // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
-      // window, and the source may send on.
+      // window, and the source may send on, as far as the modules may hold.
       told = .later(told, acknowledgement(number))
-      let held = max(0, told - map.inputEnd)
+      let held = min(max(0, told - map.inputEnd), holdCredit)
       offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)) + held)
     }
     return (told, max(0, offeredEdge - told))
