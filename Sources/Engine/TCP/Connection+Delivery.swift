@@ -52,9 +52,8 @@ extension Connection {
     if lost.from < lost.upTo {
       resendOwed(lost, direction, &environment)
     } else {
-      // The window is closed: an octet beyond it asks for how long (RFC 9293 section 3.8.6.1).
-      let next = self[direction].sender.next
-      _ = transmit(from: next, upTo: next + 1, direction, nil, &environment)
+      // The window is closed.
+      probe(direction, nil, &environment)
     }
     armRetransmission(direction, environment)
   }

@@ -40,6 +40,9 @@ struct Sender {
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
 
+  /// Whether the octet at SND.UNA has left beyond the closed window, to ask for how long.
+  private var hasProbed = false
+
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
   /// How much of what is owed may be under way; nil until something has been.
@@ -102,6 +105,10 @@ struct Sender {
     return .earlier(map.outputEnd, .later(edge, next))
   }
 
+  /// What leaves next when it may: what has not left, and before it the octet that probed a closed window. The destination
+  /// dropped that one, unless it says otherwise.
+  var resumption: OutSequence { hasProbed && unacknowledged < windowEdge ? unacknowledged : next }
+
   // MARK: What modules release
 
   /// Takes over everything in `stream`.
@@ -155,6 +162,17 @@ struct Sender {
     next = number
   }
 
+  /// Notes that one octet leaves although the window is closed and nothing is under way (RFC 9293 section 3.8.6.1).
+  mutating func probes() { hasProbed = true }
+
+  /// Notes that what leaves next begins with ``resumption``.
+  mutating func resumes() {
+    guard resumption < next else { return }
+    roundTrip.sentAgain()
+    resendsHere(from: resumption, upTo: next)
+    hasProbed = false
+  }
+
   /// Calls `body` with the octets from `from` up to `upTo`, piece by piece; the FIN has none.
   func eachPiece(from: OutSequence, upTo: OutSequence, _ body: (SlabID, UInt32, UInt32) -> Void) {
     var low = 0
@@ -198,6 +216,7 @@ struct Sender {
       return isNews
     }
     duplicates = 0
+    hasProbed = false
     let largest = maximumSegment
     congestion?.acknowledged(number - unacknowledged, segment: largest)
     unacknowledged = number

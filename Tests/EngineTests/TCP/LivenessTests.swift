@@ -25,6 +25,30 @@ import Testing
     #expect(again.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 9])
   }
 
+  @Test func octetThatProbedAClosedWindowIsSentAgainWhenItOpens() throws {
+    var conversation = try Exchange([Self.grow], window: 4)
+    _ = conversation.fromClient(0, payload: [2, 8, 9])
+    _ = conversation.fromServer(0, acknowledging: 4, window: 0)
+    let probe = conversation.fromClient(0, payload: [2, 8, 9])
+    #expect(probe.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 8])
+    let refused = conversation.fromServer(0, acknowledging: 4, window: 0)
+    #expect(refused.octets(to: Exchange.server, from: Exchange.clientStart) == [:])
+    // The source would send it again too, but its timer has backed off for as long as the window was closed.
+    let opened = conversation.fromServer(0, acknowledging: 4, window: 1)
+    #expect(opened.octets(to: Exchange.server, from: Exchange.clientStart) == [4: 8])
+    let more = conversation.fromServer(0, acknowledging: 5, window: 100)
+    #expect(more.octets(to: Exchange.server, from: Exchange.clientStart) == [5: 9])
+  }
+
+  @Test func octetThatProbedAWindowThatWasOpenIsNotSentAgain() throws {
+    var conversation = try Exchange([Self.grow], window: 4)
+    _ = conversation.fromClient(0, payload: [2, 8, 9])
+    _ = conversation.fromServer(0, acknowledging: 4, window: 0)
+    _ = conversation.fromClient(0, payload: [2, 8, 9])
+    let taken = conversation.fromServer(0, acknowledging: 5, window: 100)
+    #expect(taken.octets(to: Exchange.server, from: Exchange.clientStart) == [5: 9])
+  }
+
   @Test func closedWindowIsWaitedForAsLongAsTheDestinationAnswers() throws {
     var conversation = try Exchange([Patient()], window: 100)
     _ = conversation.fromClient(0, payload: [5, 5])
