@@ -90,6 +90,8 @@ struct Sender {
   private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
+  /// Whether the destination has all that it has room for, and something waits for more room.
+  var isShutOut: Bool { unacknowledged < map.outputEnd && unacknowledged >= windowEdge }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
   /// and those for which the source has nothing to send again.
   var owes: Bool {
