@@ -183,18 +183,22 @@ public struct Engine: ~Copyable {
       count(index, octets: octets)
       return .accept(mark: nil)
     }
-    if !isSyn { environment.counters.midstream += 1 }
-    return pass(arrival, insert(make(arrival, isSeenOpening: isSyn, key)), octets)
+    var connection = make(arrival, isSeenOpening: isSyn, key)
+    // A SYN-ACK whose SYN did not come by here answers one that took another way.
+    if !isSyn { connection.restrict(arrival.tcp.flags.contains(.syn) ? .oneSided : .midstream, &environment) }
+    return pass(arrival, insert(connection), octets)
   }
 
   /// A connection whose first packet `arrival` is, not yet in the table.
   private mutating func make(_ arrival: Arrival, isSeenOpening: Bool, _ key: FlowKey) -> Connection {
     connectionCount += 1
     let worker = environment.settings.worker
+    let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
+    let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
+    let isAnswer = arrival.tcp.flags.contains([.syn, .ack])
     return Connection(
       id: (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1,
-      client: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort),
-      server: Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort),
+      client: isAnswer ? destination : source, server: isAnswer ? source : destination,
       isSeenOpening: isSeenOpening, isPrepared: isSeenOpening && configuration.mayEdit(key), now: environment.now)
   }
 

@@ -148,6 +148,8 @@ struct Worker: ~Copyable {
   /// What the kernel's side has counted, by name.
   var kernelCounters: [String: UInt64] {
     var counters = Dictionary(uniqueKeysWithValues: queue.counters.named.map { ($0.name, $0.value) })
+    let status = QueueStatus.all().first { $0.number == queue.number }
+    counters["queue_dropped"] = status.map { $0.dropped + $0.droppedBySocket } ?? 0
     counters["verdict_failures"] = queue.verdicts.failures.total
     counters["injection_failures"] = injector.failures.total
     counters["tracking_failures"] = tracking.failures.total

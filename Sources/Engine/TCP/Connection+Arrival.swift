@@ -80,7 +80,9 @@ extension Connection {
         number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
         in: environment.pool)
     if isPlausible { self[peer].sender.noteArrived(tcp.options.sack) }
-    result.isStale = !result.isNews && self[peer].sender.owes
+    // A source that has been told of everything, and asks, is to have the answer.
+    result.isStale =
+      !result.isNews && self[peer].sender.owes && self[peer].sender.told < self[peer].receiver.next
     result.isNews = result.isNews || result.sack.count > 0
     // What has not left cannot have arrived: the source must not let go of it.
     let isOfSent = self[peer].sender.next - number >= 0
@@ -131,8 +133,9 @@ extension Connection {
     if sender.map.isIdentity { return OutSequence(sequence.raw) }
     let next = self[direction].receiver.next
     if sequence >= next { return sender.next }
-    // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side.
-    if sequence + 1 == next { return sender.next + -1 }
+    // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side. What the
+    // destination has not acknowledged comes next there: it may have dropped that.
+    if sequence + 1 == next { return sender.unacknowledged + -1 }
     return .earlier(sender.map.start(sequence), sender.next)
   }
 
@@ -335,6 +338,7 @@ extension Connection {
     if isTransparent(direction), fits(arrival), isAsSent(arrival, direction, environment.pool) {
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
+    if self[direction].sender.isShutOut { acknowledgeHeld(direction, &environment) }
     let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
     if let verdict = resend(
       from: arrival.sequence, upTo: arrival.sequenceEnd, direction, vehicle, &environment)

@@ -67,7 +67,7 @@ extension Connection {
 
   /// Sends what modules have released beside a packet, and acknowledges what they have removed.
   mutating func flush(_ direction: Direction, _ environment: inout Environment) {
-    if self[direction].sender.pending > 0 { transmitPending(direction, &environment) }
+    transmitPending(direction, &environment)
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 

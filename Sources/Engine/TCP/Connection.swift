@@ -45,16 +45,15 @@ struct Connection {
 
   var key: ConnectionKey { ConnectionKey(client, server) }
 
-  /// A connection of which the first packet has arrived from `client`.
+  /// A connection of which the first packet has arrived.
   ///
-  /// - Parameter isSeenOpening: whether that was a SYN.
+  /// - Parameter isSeenOpening: whether that was the client's SYN.
   init(id: UInt64, client: Endpoint, server: Endpoint, isSeenOpening: Bool, isPrepared: Bool, now: Instant) {
     self.id = id
     self.client = client
     self.server = server
     self.isPrepared = isPrepared
     phase = isSeenOpening ? .synSent : .synReceived
-    restriction = isSeenOpening ? nil : .midstream
     halves = InlineArray(repeating: Half(start: InSequence(0)))
     opened = now
     lastPacket = now

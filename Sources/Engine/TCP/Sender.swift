@@ -48,6 +48,9 @@ struct Sender {
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
 
+  /// Whether the octet at SND.UNA has left beyond the closed window, to ask for how long.
+  private var hasProbed = false
+
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
   /// How much of what is owed may be under way; nil until something has been.
@@ -103,6 +106,8 @@ struct Sender {
   private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
+  /// Whether the destination has all that it has room for, and something waits for more room.
+  var isShutOut: Bool { unacknowledged < map.outputEnd && unacknowledged >= windowEdge }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
   /// those for which the source has nothing to send again, and those of which SACK blocks have told it that they are here.
   var owes: Bool { owns || (joints.first?.isReported == true && unacknowledged < map.outputEnd) }
@@ -119,6 +124,10 @@ struct Sender {
     if let congestion, owns { edge = .earlier(edge, unacknowledged + congestion.octets) }
     return .earlier(map.outputEnd, .later(edge, next))
   }
+
+  /// What leaves next when it may: what has not left, and before it the octet that probed a closed window. The destination
+  /// dropped that one, unless it says otherwise.
+  var resumption: OutSequence { hasProbed && unacknowledged < windowEdge ? unacknowledged : next }
 
   // MARK: What modules release
 
@@ -173,6 +182,17 @@ struct Sender {
     next = number
   }
 
+  /// Notes that one octet leaves although the window is closed and nothing is under way (RFC 9293 section 3.8.6.1).
+  mutating func probes() { hasProbed = true }
+
+  /// Notes that what leaves next begins with ``resumption``.
+  mutating func resumes() {
+    guard resumption < next else { return }
+    roundTrip.sentAgain()
+    resendsHere(from: resumption, upTo: next)
+    hasProbed = false
+  }
+
   /// Calls `body` with the octets from `from` up to `upTo`, piece by piece; the FIN has none.
   func eachPiece(from: OutSequence, upTo: OutSequence, _ body: (SlabID, UInt32, UInt32) -> Void) {
     var low = 0
@@ -216,6 +236,7 @@ struct Sender {
       return isNews
     }
     duplicates = 0
+    hasProbed = false
     let largest = maximumSegment
     congestion?.acknowledged(number - unacknowledged, segment: largest)
     unacknowledged = number
