@@ -59,6 +59,8 @@ struct Half {
     var windowScale: UInt8?
     var permitsSACK = false
     var hasTimestamps = false
+    /// Why the connection is never edited if the other end agrees.
+    var restriction: Restriction?
     /// Octets.
     var window: UInt16 = 0
   }
@@ -79,15 +81,18 @@ struct Half {
     var timestamp: UInt32?
   }
 
-  /// Learns from a packet of the source.
+  /// Learns from a packet of the source. A packet that is to die on its way must not have those made here die with it, so the
+  /// highest hop limit counts.
   mutating func learn(_ arrival: Arrival) {
     var timestamp = arrival.tcp.options.timestamps?.value
     if let known = likeness?.timestamp {
       // The latest counts: an old segment must not turn the clock back.
       timestamp = timestamp.map { Int32(bitPattern: $0 &- known) > 0 ? $0 : known } ?? known
     }
+    var ip = arrival.ip
+    ip.hopLimit = max(ip.hopLimit, likeness?.ip.hopLimit ?? 0)
     likeness = Likeness(
-      ip: arrival.ip, sourcePort: arrival.tcp.sourcePort, destinationPort: arrival.tcp.destinationPort,
+      ip: ip, sourcePort: arrival.tcp.sourcePort, destinationPort: arrival.tcp.destinationPort,
       mark: arrival.metadata.mark, timestamp: timestamp)
   }
 
@@ -105,5 +110,16 @@ extension Half.Offer {
     permitsSACK = syn.options.sackPermitted
     hasTimestamps = syn.options.timestamps != nil
     window = syn.window
+  }
+
+  /// The same with what an earlier SYN with the same number has offered. Which of them arrives is not known here; the other end
+  /// agrees only to what that one offers.
+  func adding(_ earlier: Half.Offer) -> Half.Offer {
+    var offer = self
+    offer.maximumSegmentSize = maximumSegmentSize ?? earlier.maximumSegmentSize
+    offer.windowScale = windowScale ?? earlier.windowScale
+    offer.permitsSACK = permitsSACK || earlier.permitsSACK
+    offer.hasTimestamps = hasTimestamps || earlier.hasTimestamps
+    return offer
   }
 }
