@@ -235,7 +235,9 @@ public struct Engine: ~Copyable {
     }
 
     var verdict = Verdict.accept(mark: nil)
-    if connections[slot].phase == .synSent, !connections[slot].isObserved {
+    if !connections[slot].isObserved,
+      connections[slot].phase == .synSent || connections[slot].isOtherAnswer(arrival, direction)
+    {
       verdict = handshake(arrival, slot, direction)
     } else if !connections[slot].isObserved {
       verdict = connections[slot].segmentArrived(arrival, direction, &environment)

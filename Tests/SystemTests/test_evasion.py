@@ -101,17 +101,17 @@ class Evasion(DaemonTest):
 
     def test_through_a_reader(self):
         self.attach("ip_proto=6", "counter")
-        self.play_all([], self.letters(), mixtures=8)
+        self.play_all([], self.letters(), mixtures=4)
 
     def test_through_editors_of_every_octet(self):
         edits = [(b"a", b""), (b"b", b"<BEE>"), (b"c", b"C"), (b"d", b"DD")]
         names = [self.attach("ip_proto=6", "replace", f"from={old.decode()}", f"to={new.decode()}", "--name",
                              f"of-{old.decode()}") for old, new in edits]
-        seen = self.play_all(edits, self.letters(), mixtures=8)
+        seen = self.play_all(edits, self.letters(), mixtures=4)
         for (old, _), name in zip(edits, names):
             module = self.flowos.module("web", name)
             self.assertEqual(module["own"]["replacements"], sum(stream.count(old) for stream in seen))
 
     def test_through_an_editor_that_waits_for_the_end_of_a_word(self):
         self.attach("ip_proto=6", "replace", "from=ATTACK", "to=", "hold=60000")
-        self.play_all([(b"ATTACK", b"")], self.words(), mixtures=8)
+        self.play_all([(b"ATTACK", b"")], self.words(), mixtures=4)

@@ -23,11 +23,16 @@ extension Connection {
     }
     if arrival.tcp.flags.contains(.syn) {
       if isRepeated(arrival, direction) { return synPassed(arrival, direction, &environment) }
-      // An answer to a SYN that is not known here, or a second one: which of them the client has taken nobody can tell.
-      if direction == .toClient, arrival.tcp.flags.contains(.ack) { return .drop }
+      // An answer to a SYN that is not known here would open what nobody reads.
+      if direction == .toClient, arrival.tcp.flags.contains(.ack),
+        phase == .synReceived || arrival.tcp.acknowledgement != self[.toServer].start.raw
+      {
+        return .drop
+      }
       // The ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
+    if isUndecided(arrival, direction) { return .drop }
     let duplicates = self[direction.opposite].sender.duplicates
     let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {

@@ -24,6 +24,21 @@ extension Connection {
     arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toServer].receiver.next.raw
   }
 
+  /// Whether a segment of the server's answers the client's SYN with another number than the answer before, as happens where
+  /// several servers share an address, or one keeps no state. The latest counts, as long as nothing has followed.
+  func isOtherAnswer(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    phase == .synReceived && direction == .toClient && arrival.tcp.flags.contains(.syn) && isAnswer(arrival)
+      && !isRepeated(arrival, .toClient) && self[.toClient].receiver.next == self[.toClient].start
+      && self[.toClient].receiver.outOfOrder.isEmpty
+  }
+
+  /// Whether a segment has to wait until the client has said which of several answers it has taken.
+  func isUndecided(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    guard phase == .synReceived, isDisputed, !arrival.tcp.flags.contains(.rst) else { return false }
+    let acknowledges = arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toClient].start.raw
+    return direction == .toClient || !acknowledges
+  }
+
   /// Whether a SYN-ACK answers a SYN that came with data, and takes some of that (RFC 7413).
   func takesData(_ arrival: Arrival) -> Bool {
     let count = InSequence(arrival.tcp.acknowledgement) - self[.toServer].start
@@ -33,6 +48,7 @@ extension Connection {
   /// Takes the server's SYN-ACK for the client's SYN, and says what becomes of it.
   mutating func synAcknowledged(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
     let options = arrival.tcp.options
+    isDisputed = phase == .synReceived
     self[.toClient].begin(at: arrival.sequence + 1)
     self[.toClient].offer = Half.Offer(arrival.tcp)
     self[.toClient].learn(arrival)

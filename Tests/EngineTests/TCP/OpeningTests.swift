@@ -85,15 +85,31 @@ import Testing
     #expect(conversation.wait(.milliseconds(100)).map(\.tcp.options.timestamps?.value) == [9])
   }
 
-  @Test func secondAnswerDoesNotPass() throws {
+  @Test func theClientSaysWhichOfSeveralAnswersItHasTaken() throws {
     for modules in [[Self.editor], [Reader()]] as [[any ProcessingModule]] {
       var conversation = try Exchange(unopened: modules)
+      let answer: TCPFlags = [.syn, .ack]
       _ = conversation.fromClient(-1, flags: .syn, options: Self.options)
-      // One that the client may never get; from then on the server's numbers are known by it.
-      _ = conversation.fromServer(-11, acknowledging: 0, flags: [.syn, .ack], options: Self.options)
-      let other = conversation.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: Self.options)
-      #expect(other.kind == .dropped)
+      _ = conversation.fromServer(-1, acknowledging: 0, flags: answer, options: Self.options)
+      #expect(conversation.fromServer(-11, acknowledging: 0, flags: answer, options: Self.options).packet != nil)
+      // It has taken the first; nothing passes that would be read in other places.
+      #expect(conversation.fromClient(0).kind == .dropped)
+      #expect(conversation.fromServer(0, payload: [9]).kind == .dropped)
+      // The server says so again.
+      #expect(conversation.fromServer(-1, acknowledging: 0, flags: answer, options: Self.options).packet != nil)
+      #expect(conversation.fromClient(0).packet != nil)
+      #expect(conversation.fromServer(0, payload: [9]).packet?.payload == [9])
+      #expect(try conversation.info().toClient.octetsIn == 1)
+      // What is left of the other changes nothing.
+      #expect(conversation.fromServer(-11, acknowledging: 0, flags: answer, options: Self.options).packet != nil)
+      #expect(conversation.fromServer(1, payload: [8]).packet?.payload == [8])
     }
+  }
+
+  @Test func answerToAnUnknownSYNDoesNotPass() throws {
+    var conversation = try Exchange([Reader()])
+    let answer = conversation.fromServer(-11, acknowledging: 30_000, flags: [.syn, .ack], options: Self.options)
+    #expect(answer.kind == .dropped)
   }
 
   @Test func decoyOfAResetDoesNotEndEditing() throws {
