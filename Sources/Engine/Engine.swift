@@ -141,14 +141,18 @@ public struct Engine: ~Copyable {
     if isSyn, connections[slot].phase != .synSent, !(isOpen && connections[slot].isRepeated(arrival, direction)) {
       return successorArrived(arrival, slot, FlowKey(headers, arrival.metadata))
     }
-    if let successor = connections[slot].successor.first, source == successor.server, arrival.tcp.flags.contains(.syn),
-      successor.isAnswer(arrival)
+    if var successor = connections[slot].successor.first, source == successor.server,
+      arrival.tcp.flags.isSuperset(of: [.syn, .ack])
     {
-      // Both ends have forgotten the connection, whatever became of its end.
-      close(slot)
-      let fresh = insert(successor)
-      if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
-      return pass(arrival, fresh, octets)
+      if successor.isAnswer(arrival) || successor.takesData(arrival) {
+        // Both ends have forgotten the connection, whatever became of its end; or the answer comes late.
+        close(slot)
+        if successor.isAnswer(arrival) { successor.restriction = nil }
+        let fresh = insert(successor)
+        if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
+        return pass(arrival, fresh, octets)
+      }
+      if connections[slot].isObserved, !connections[slot].takesData(arrival) { return .drop }
     }
     return pass(arrival, slot, octets)
   }
@@ -239,7 +243,9 @@ public struct Engine: ~Copyable {
 
     guard connections[slot].phase != .cut else { return .drop }
     var verdict = Verdict.accept(mark: nil)
-    if connections[slot].phase == .synSent, !connections[slot].isObserved {
+    if !connections[slot].isObserved,
+      connections[slot].phase == .synSent || connections[slot].isOtherAnswer(arrival, direction)
+    {
       verdict = handshake(arrival, slot, direction)
     } else if !connections[slot].isObserved {
       verdict = connections[slot].segmentArrived(arrival, direction, &environment)
@@ -268,12 +274,13 @@ public struct Engine: ~Copyable {
     switch direction {
     case .toServer where flags.contains(.syn) && !flags.contains(.ack):
       verdict = connections[slot].synArrived(arrival, &environment)
-    case .toClient where !connections[slot].isAnswer(arrival): break
-    case .toClient where flags.contains(.rst):
-      connections[slot].enter(.closed)
-    case .toClient where flags.contains(.syn):
+    case .toClient where !connections[slot].isAnswer(arrival):
+      // It may answer a SYN that came before the last. What opens then would be read by nobody.
+      if flags.isSuperset(of: [.syn, .ack]) { verdict = .drop }
+    case .toClient where flags.contains(.syn) && !flags.contains(.rst):
       verdict = connections[slot].synAcknowledged(arrival, &environment)
       assemble(slot)
+    // That a reset has arrived is not known, so the answer may still come.
     case .toClient: break
     case .toServer where arrival.sequence != connections[slot][.toServer].receiver.next: break
     case .toServer:
@@ -281,8 +288,19 @@ public struct Engine: ~Copyable {
       let isAnswered = connections[slot][.toClient].flowKey != nil
       connections[slot].restrict(isAnswered ? .midstream : .oneSided, &environment)
     }
-    if connections[slot].isObserved { assemble(slot) }
+    if connections[slot].isObserved {
+      if direction == .toServer { awaitAnswer(slot) }
+      assemble(slot)
+    }
     return verdict
+  }
+
+  /// Keeps at hand what a connection was before it was restricted for what came in front of its answer. Should that come by
+  /// all the same, nothing of it has been taken by the server, and the connection begins with its answer.
+  private mutating func awaitAnswer(_ slot: UInt32) {
+    var unanswered = connections[slot]
+    unanswered.restriction = nil
+    connections[slot].successor = [unanswered]
   }
 
   /// Gives a connection the pipelines of its flows, as soon as it can take them.

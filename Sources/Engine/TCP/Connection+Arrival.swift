@@ -23,9 +23,16 @@ extension Connection {
     }
     if arrival.tcp.flags.contains(.syn) {
       if isRepeated(arrival, direction) { return synPassed(arrival, direction, &environment) }
+      // An answer to a SYN that is not known here would open what nobody reads.
+      if direction == .toClient, arrival.tcp.flags.contains(.ack),
+        phase == .synReceived || arrival.tcp.acknowledgement != self[.toServer].start.raw
+      {
+        return .drop
+      }
       // The ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
+    if isUndecided(arrival, direction) { return .drop }
     let duplicates = self[direction.opposite].sender.duplicates
     let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {
@@ -147,12 +154,16 @@ extension Connection {
   ) -> Verdict {
     let next = self[direction].receiver.next
     let sender = self[direction].sender
+    // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
     let sequence: OutSequence
     if arrival.sequence >= next {
-      // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
       sequence = sender.next + (arrival.sequence - next)
+    } else if let image = sender.map.image(arrival.sequence) {
+      sequence = image
     } else {
-      sequence = .earlier(sender.map.start(arrival.sequence), sender.next + (arrival.sequence - next))
+      // What is acknowledged stays in front of all that the destination may expect, and what was removed goes behind it.
+      let distance = arrival.sequence - sender.map.acknowledgement(sender.unacknowledged)
+      sequence = (distance > 0 ? sender.next : sender.unacknowledged) + distance
     }
     if arrival.sequence == next { enter(.closed) }
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {

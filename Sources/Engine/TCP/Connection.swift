@@ -33,6 +33,8 @@ struct Connection {
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
   var isEdited = false
+  /// Whether the SYN has been answered with more than one number: then the client says which of them it has taken.
+  var isDisputed = false
   /// Whether it has been said that it may be edited.
   private var isAnnounced = false
   /// Whether a new configuration waits until everything that has passed unread is read.
