@@ -61,7 +61,7 @@ public struct EngineCounters: CounterSet {
   public var aborted: UInt64 = 0
   /// Connections in which a module has failed.
   public var moduleFailures: UInt64 = 0
-  /// Connections that a module, or the failure of one, has ended.
+  /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
   public var refused: UInt64 = 0
@@ -109,6 +109,8 @@ public struct ModuleCounters: CounterSet {
   public var octetsInserted: UInt64 = 0
   /// Times that bytes were held beyond the bound in time or size and were released unedited.
   public var forcedReleases: UInt64 = 0
+  /// Connections in which it has failed.
+  public var failures: UInt64 = 0
 
   public init() {}
 
@@ -116,7 +118,7 @@ public struct ModuleCounters: CounterSet {
     [
       ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
       ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),
-      ("forced_releases", \.forcedReleases),
+      ("forced_releases", \.forcedReleases), ("failures", \.failures),
     ]
   }
 }

@@ -539,4 +539,33 @@ public struct Engine: ~Copyable {
     }
     return list
   }
+
+  /// The connection of that ``ConnectionInfo/id``, or nil where there is none.
+  public func connection(_ id: UInt64) -> ConnectionInfo? {
+    slot(ofConnection: id).map { connections[$0].info(at: environment.now) }
+  }
+
+  /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
+  ///
+  /// - Returns: whether there is a connection of that ``ConnectionInfo/id``.
+  public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
+    environment.now = now
+    guard let slot = slot(ofConnection: id) else { return false }
+    if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
+    schedule(slot)
+    return true
+  }
+
+  private func slot(ofConnection id: UInt64) -> UInt32? { connections.occupied.first { connections[$0].id == id } }
+
+  /// Octets that modules hold now, all connections together, by ``AttachedModule/id``.
+  public var octetsHeld: [UInt32: Int] {
+    var held: [UInt32: Int] = [:]
+    for slot in connections.occupied {
+      for module in connections[slot].modulePositions where module.tail != module.head {
+        held[module.id, default: 0] += Int(module.tail &- module.head)
+      }
+    }
+    return held
+  }
 }

@@ -31,6 +31,11 @@ public struct WantedState: Sendable {
     return flows[index...index]
   }
 
+  /// The attached modules by their identifiers.
+  var attached: [UInt32: ModuleInstance] {
+    Dictionary(uniqueKeysWithValues: flows.flatMap { flow in zip(flow.modules.map(\.id), flow.instances) })
+  }
+
   mutating func append(_ make: (_ id: UInt32) -> WantedFlow) {
     lastFlowID += 1
     flows.append(make(lastFlowID))
@@ -83,7 +88,8 @@ struct WantedFlow: Sendable {
   var instances: [ModuleInstance] {
     modules.map { module in
       ModuleInstance(
-        flow: name, stage: module.stage, name: module.name, kind: module.description.kind, run: module.run.rawValue,
+        flow: name, stage: module.stage, name: module.name, kind: module.description.kind,
+        layer: module.description.layer.rawValue, access: module.description.access.rawValue, run: module.run.rawValue,
         arguments: Dictionary(uniqueKeysWithValues: module.given), revision: module.revision)
     }
   }
@@ -168,6 +174,9 @@ struct WantedModule: Sendable {
 }
 
 extension ModuleDescription {
-  /// How a module runs where nothing else is asked for.
-  var usualRun: AttachedModule.RunMode { needsThread ? .thread : .inline }
+  /// How a module can run, the usual way first. Packets cannot wait for a thread.
+  var runs: [AttachedModule.RunMode] {
+    guard layer == .app else { return [.inline] }
+    return needsThread ? [.thread] : [.inline, .thread]
+  }
 }

@@ -170,6 +170,7 @@ extension Connection {
         case .failed(let reason):
           guard takeOut(index, environment.pool) else { continue }
           environment.counters.moduleFailures += 1
+          instances[index].tally.common.failures += 1
           environment.output.add(
             ModuleEvent(
               time: environment.now, module: instances[index].id, connection: id,
@@ -249,7 +250,7 @@ extension Connection {
   }
 
   /// Ends the connection: from here on nothing of it passes.
-  private mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
+  mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
     environment.counters.cut += 1
     if fate == .reset {
       for direction in Direction.allCases { injectReset(direction, &environment) }

@@ -100,7 +100,8 @@ extension Connection {
       mapEntries: half.sender.map.runCount)
   }
 
-  private var modulePositions: [ConnectionInfo.Module] {
+  /// Where its modules stand, in the order of the stages.
+  var modulePositions: [ConnectionInfo.Module] {
     Direction.allCases.flatMap { direction in
       self[direction].pipeline.stages.flatMap { stage in
         stage.members.map { member in
