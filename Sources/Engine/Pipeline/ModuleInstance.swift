@@ -48,6 +48,12 @@ struct ModuleInstance {
     }
   }
 
+  /// What is told of one that takes no more part.
+  var remains: ConnectionInfo.Module {
+    ConnectionInfo.Module(
+      id: id, direction: ConnectionIdentity.Direction(owner), isPeer: false, head: 0, tail: 0, state: stateName)
+  }
+
   /// Whether something is to be done about it.
   var isRestless: Bool { state != .working || fate != nil }
 
@@ -64,6 +70,21 @@ struct ModuleInstance {
     fate = fate ?? requests.fate
     if requests.isOffloading, state == .working { state = .offloaded }
     if let fault = requests.fault { fail(fault) }
+  }
+
+  /// Hands out what the module has asked to become of a datagram.
+  mutating func takeFate() -> ModuleRequests.Fate? {
+    defer { fate = nil }
+    return fate
+  }
+
+  /// Counts a failure and tells of it.
+  func report(_ reason: String, connection: UInt64, _ environment: inout Environment) {
+    environment.counters.moduleFailures += 1
+    environment.output.add(
+      ModuleEvent(
+        time: environment.now, module: id, connection: connection,
+        content: ModuleEvent.Content("failed", ["reason": reason, "policy": onFail.rawValue])))
   }
 
   /// Takes over the parameters of a newer prototype.

@@ -11,6 +11,9 @@ import DequeModule
 ///
 /// At the layers `ip` and `tcp` a window shows one packet, all of which is released when the module returns. Its octets can be
 /// replaced by as many others; its checksums are set anew where they were right before.
+///
+/// Of UDP a window of the layer `app` shows the payload of one datagram, all of which must be released. It may grow and shrink;
+/// one without octets left is sent as such.
 @safe public struct Window: ~Copyable {
   /// The bytes. Moved in and out for the duration of one call.
   var queue: SegmentQueue
@@ -109,7 +112,7 @@ import DequeModule
     requests.events.append(ModuleEvent.Content(name, fields))
   }
 
-  /// Asks for another window once `time` has passed, also where no more bytes have come.
+  /// Asks for another window once `time` has passed, also where no more bytes have come. Of packets and datagrams there is none.
   public mutating func wake(after time: Nanoseconds) {
     requests.wake = min(requests.wake ?? .max, max(0, time))
   }

@@ -91,6 +91,11 @@ enum Checksum {
     return fold(Self.sum(packet.extracting(ip.headerLength..<end), initial: sum)) == 0
   }
 
+  /// Whether the checksum of an IPv4 header is right; true for IPv6, which has none.
+  static func verifyHeader(packet: Span<UInt8>, headers: PacketHeaders) -> Bool {
+    headers.ip.isIPv6 || fold(sum(packet.extracting(..<headers.ip.headerLength))) == 0
+  }
+
   @inline(__always) private static func addWithCarry(_ sum: inout UInt64, _ word: UInt64) {
     let (partial, carry) = sum.addingReportingOverflow(word)
     sum = partial &+ (carry ? 1 : 0)

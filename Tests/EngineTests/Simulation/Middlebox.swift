@@ -34,7 +34,10 @@ struct Middlebox: ~Copyable {
   }
 
   /// Swaps in a flow for each match.
-  mutating func configure(flows: [(match: String, modules: [any ProcessingModule])], at now: Instant = .zero) throws {
+  mutating func configure(
+    flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass,
+    at now: Instant = .zero
+  ) throws {
     var list: [Flow] = []
     for (index, flow) in flows.enumerated() {
       let attached = flow.modules.enumerated().map {
@@ -44,14 +47,14 @@ struct Middlebox: ~Copyable {
       list.append(
         Flow(
           id: UInt32(index + 1), name: "f\(index)", match: try Match(parsing: flow.match, portNamed: { _ in nil }),
-          priority: 0, stages: attached.map { [$0] }))
+          priority: 0, onFail: onFail, stages: attached.map { [$0] }))
     }
     engine.apply(Configuration(flows: list), at: now)
   }
 
   mutating func receive(
     _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32 = 0,
-    at now: Instant
+    isSound: Bool = true, at now: Instant
   ) -> Outcome {
     self.now = now
     arrived += 1
@@ -80,7 +83,9 @@ struct Middlebox: ~Copyable {
       }
     }
     outcome.injected = takeInjections()
-    if outcome.kind == .mangled, let packet = outcome.packet { #expect(packet.isChecksumRight) }
+    if outcome.kind == .mangled, let packet = outcome.packet {
+      #expect(!isSound || packet.isChecksumRight && packet.isHeaderSound)
+    }
     return outcome
   }
 
