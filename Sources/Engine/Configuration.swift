@@ -119,5 +119,5 @@ public struct AttachedModule: Sendable {
     self.prototype = prototype
   }
 
-  public var description: ModuleDescription { type(of: prototype).description }
+  public var description: ModuleDescription { prototype.ownDescription }
 }

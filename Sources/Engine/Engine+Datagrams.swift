@@ -112,6 +112,10 @@ extension Engine {
     environment.output.add(slab, 0, UInt32(count), in: pool)
     pool.release(slab)
     for piece in payload.segments { environment.output.add(piece.slab, piece.start, piece.end, in: pool) }
+    // That it fits the path was its source's promise, for what it has sent. Routers of IPv6 never cut.
+    if !headers.ip.isIPv6, headers.ip.dontFragment, payload.count > headers.payloadLength {
+      HeaderPatch.allowFragments(identification: environment.nextIdentification(), in: &span)
+    }
     HeaderPatch.setTotalLength(count + payload.count, in: &span)
     let udp = count - 8
     HeaderPatch.setUDPLength(8 + payload.count, in: &span, udp: udp)

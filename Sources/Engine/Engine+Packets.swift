@@ -13,6 +13,8 @@ extension Engine {
     defer {
       headers = packet.headers
       passage.isChanged = packet.isChanged
+      // It may be mended.
+      if passage.isSound == false { passage.isSound = packet.isSound }
     }
     guard let (index, fate) = show(&packet, to: road.arrivals) else { return true }
     if fate == .reset {
@@ -84,8 +86,7 @@ extension Engine {
       // What came in is no more what goes out.
       verdict = whole(passage, mark: mark)
     }
-    guard packetModules.hasDepartures else { return verdict }
-    verdict = throughDepartures(verdict, passage)
+    if packetModules.hasDepartures { verdict = throughDepartures(verdict, passage) }
     departInjections()
     return verdict
   }
@@ -185,10 +186,11 @@ extension Engine {
 
   /// Shows what has been injected since the last time to the modules on the way out.
   mutating func departInjections() {
-    guard packetModules.hasDepartures else { return }
+    guard packetModules.hasDepartures || !packetModules.isEmpty else { return }
     while departed < environment.output.injections.count {
       let injection = environment.output.injections[departed]
       if injection.isAnswer || injectionLeaves(injection, at: departed) {
+        keepUntracked(departed)
         departed += 1
       } else {
         environment.output.removeInjection(at: departed)
@@ -196,6 +198,19 @@ extension Engine {
         attributed = max(departed, attributed - 1)
       }
     }
+  }
+
+  /// Keeps connection tracking away from an injection with other ends than those that it knows the connection by.
+  private mutating func keepUntracked(_ index: Int) {
+    let injection = environment.output.injections[index]
+    guard let (place, direction) = injection.origin, connections.isCurrent(place) else { return }
+    let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
+    guard let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span) else { return }
+    let source = Endpoint(address: segment.ip.source, port: segment.sourcePort)
+    let destination = Endpoint(address: segment.ip.destination, port: segment.destinationPort)
+    let (client, server) = trackedEnds(place.slot)
+    guard (source, destination) != (direction == .toServer ? (client, server) : (server, client)) else { return }
+    environment.output.mark(index, with: environment.settings.marks.untracked)
   }
 
   private mutating func injectionLeaves(_ injection: Injection, at index: Int) -> Bool {

@@ -337,12 +337,21 @@ public struct Engine: ~Copyable {
     connections[slot].reconfigure(
       toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies, &environment)
     if connections[slot].announcesEditing() {
+      let ends = trackedEnds(slot)
       environment.output.editable.append(
         EditableConnection(
-          place: connections.place(slot), clientAddress: connections[slot].client.address,
-          clientPort: connections[slot].client.port, serverAddress: connections[slot].server.address,
-          serverPort: connections[slot].server.port))
+          place: connections.place(slot), clientAddress: ends.client.address, clientPort: ends.client.port,
+          serverAddress: ends.server.address, serverPort: ends.server.port))
     }
+  }
+
+  /// The ends by which connection tracking knows a connection: those that its packets come in with, whatever modules make of
+  /// them.
+  func trackedEnds(_ slot: UInt32) -> (client: Endpoint, server: Endpoint) {
+    guard !packetModules.isEmpty, let ends = connections[slot][.toServer].flowKey?.ends else {
+      return (connections[slot].client, connections[slot].server)
+    }
+    return (ends.source, ends.destination)
   }
 
   private mutating func close(_ slot: UInt32) {

@@ -91,6 +91,9 @@
     injections[index].origin = origin
   }
 
+  /// Sets bits of the mark of the injection at `index`.
+  mutating func mark(_ index: Int, with bits: UInt32) { injections[index].mark |= bits }
+
   mutating func removeInjection(at index: Int) { injections.remove(at: index) }
 
   /// Has other octets injected in place of those of the injection at `index`.

@@ -23,7 +23,7 @@ public struct OutgoingPacket: Sendable {
 public struct Injection: Sendable {
   public internal(set) var packet: OutgoingPacket
   /// The mark it must carry, so that it is not queued again.
-  public let mark: UInt32
+  public internal(set) var mark: UInt32
   public let isIPv6: Bool
   /// Whether it answers a packet that was refused, and has met all modules that it has to.
   let isAnswer: Bool

@@ -23,11 +23,10 @@ extension ModuleAttach {
           at: "flow '\(flow.name)'", mend: "use 1 to \(count + 1), or leave '--stage' out")
       }
       try type.description.checkFits(flow.match, of: flow.name, module: name)
-      try flow.checkEditor(of: type.description, joins: stage)
       let given = try type.description.order(arguments ?? [:], at: "flow '\(flow.name)', module '\(name)'")
-      let module = WantedModule(
-        id: id, name: name, stage: stage, run: run, given: given,
-        prototype: try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'"))
+      let prototype = try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'")
+      try flow.checkEditor(prototype, named: name, at: stage)
+      let module = WantedModule(id: id, name: name, stage: stage, run: run, given: given, prototype: prototype)
       flow.modules.insert(module, at: flow.modules.firstIndex { $0.stage > stage } ?? flow.modules.count)
       return Reply(flow: flow.name, name: name, stage: stage)
     }
@@ -94,8 +93,10 @@ extension ModuleSet {
       let place = "flow '\(flow.name)', module '\(name)'"
       let merged = Dictionary(uniqueKeysWithValues: module.given).merging(arguments) { _, new in new }
       let given = try module.description.order(merged, at: place)
+      let prototype = try make(type(of: module.prototype), with: given, at: place)
+      try flow.checkEditor(prototype, named: name, at: module.stage)
       flow.modules[index].given = given
-      flow.modules[index].prototype = try make(type(of: module.prototype), with: given, at: place)
+      flow.modules[index].prototype = prototype
       flow.modules[index].revision += 1
       return Reply(revision: module.revision + 1)
     }

@@ -100,12 +100,14 @@ struct WantedFlow: Sendable {
   }
 
   /// Throws where a module of `description` would be a second editor of `stage`.
-  func checkEditor(of description: ModuleDescription, joins stage: Int) throws(ControlError) {
-    guard description.access == .edit,
-      let other = modules.first(where: { $0.stage == stage && $0.description.access == .edit })
+  func checkEditor(
+    _ prototype: any ProcessingModule, named name: String, at stage: Int
+  ) throws(ControlError) {
+    guard prototype.access == .edit,
+      let other = modules.first(where: { $0.name != name && $0.stage == stage && $0.prototype.access == .edit })
     else { return }
     throw ControlError(
-      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(name)'",
+      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(self.name)'",
       mend: "only one module of a stage may edit; give it a stage of its own")
   }
 

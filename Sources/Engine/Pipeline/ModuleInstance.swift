@@ -16,7 +16,7 @@ struct ModuleInstance {
   let owner: Direction
   var revision: Int
   var module: any ProcessingModule
-  let description: ModuleDescription
+  private(set) var description: ModuleDescription
   let tally: ModuleTally
   var state = State.working
   /// What becomes of the connection should it fail.
@@ -96,6 +96,7 @@ struct ModuleInstance {
       return current
     }
     module = adopted(module)
+    description = attached.description
     revision = attached.revision
   }
 }

@@ -4,8 +4,8 @@ struct PacketInHand {
   /// Where it begins in its slab.
   let start: UInt32
   private(set) var headers: PacketHeaders
-  /// Whether its checksums are right, so that they are to be kept so.
-  let isSound: Bool
+  /// Whether its checksums are right, so that they are to be kept so. A module may mend those that are not.
+  private(set) var isSound: Bool
   /// Whether a module has changed it.
   private(set) var isChanged = false
 
@@ -35,6 +35,11 @@ struct PacketInHand {
     if isSound {
       var span = unsafe place.bindMemory(to: UInt8.self).mutableSpan
       HeaderPatch.setChecksums(of: headers, in: &span)
+    } else {
+      let packet = unsafe place.bindMemory(to: UInt8.self).span
+      isSound =
+        Checksum.verifyHeader(packet: packet, headers: headers)
+        && Checksum.verifyTransport(packet: packet, headers: headers)
     }
     return nil
   }

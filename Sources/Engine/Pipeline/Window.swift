@@ -176,6 +176,23 @@ import DequeModule
     }
   }
 
+  /// The two octets at `position` as a number in network byte order.
+  public mutating func uint16(at position: Int) -> UInt16 {
+    UInt16(self[position]) << 8 | UInt16(self[position + 1])
+  }
+
+  /// The octets of `range` added up for a checksum (RFC 1071); see ``Checksum``.
+  public mutating func sum(of range: Range<Int>, initial: UInt64 = 0) -> UInt64 {
+    var sum = initial
+    var offset = 0
+    forEachSpan(in: range) { span in
+      sum = Checksum.combine(sum, Checksum.sum(span), at: offset)
+      offset += span.count
+      return true
+    }
+    return sum
+  }
+
   /// Calls `body` with the octets of `range`, piece by piece and in order, until it answers false.
   public mutating func forEachSpan(in range: Range<Int>, _ body: (Span<UInt8>) -> Bool) {
     guard contains(range) else { return }
@@ -364,6 +381,11 @@ import DequeModule
     end += done
     edits += 1
     inserted += UInt64(done)
+  }
+
+  /// Puts a number in network byte order in the place of the two octets at `position`.
+  public mutating func replace(at position: Int, with number: UInt16) {
+    replace(position..<position + 2, with: [UInt8(number >> 8), UInt8(truncatingIfNeeded: number)])
   }
 
   public mutating func insert(_ text: String, at position: Int) { insert(Array(text.utf8), at: position) }

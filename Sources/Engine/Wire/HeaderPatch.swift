@@ -15,6 +15,13 @@ enum HeaderPatch {
     }
   }
 
+  /// Clears DF of an IPv4 header, and gives it an identification that its fragments can be told by (RFC 6864). The checksum is
+  /// left to the caller.
+  static func allowFragments(identification: UInt16, in bytes: inout MutableSpan<UInt8>) {
+    bytes.store(identification, at: 4)
+    bytes.store(bytes.uint16(at: 6) & 0xbfff, at: 6)
+  }
+
   /// Sets every checksum of a whole packet that has `headers`: IPv4's, and that of TCP, UDP or ICMP. UDP over IPv4 that goes
   /// without one (RFC 768) stays without.
   static func setChecksums(of headers: PacketHeaders, in bytes: inout MutableSpan<UInt8>) {

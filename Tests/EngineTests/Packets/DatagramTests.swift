@@ -30,6 +30,16 @@ import Testing
     }
   }
 
+  @Test(arguments: [("a", 0), ("x", 0x40), ("c", 0x40)])
+  func whatHasGrownMayBeCut(text: String, flags: UInt8) throws {
+    var box = Middlebox()
+    try box.configure([ByteEditor(rule: [UInt8(ascii: "a"): Array("bb".utf8), UInt8(ascii: "c"): []])])
+    let datagram = Self.datagram(text)
+    let packet = IPPacket.packet(
+      from: Self.client.address, to: Self.server.address, 17, Array(datagram.bytes[20...]), fragmentation: 0x4000)
+    #expect(box.receive(packet, at: .zero).packet?.bytes[6] == flags)
+  }
+
   @Test func datagramWithoutChecksumStaysWithout() throws {
     var box = Middlebox()
     try box.configure([ByteEditor(rule: [1: [2, 3]])])

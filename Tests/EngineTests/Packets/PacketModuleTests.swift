@@ -144,6 +144,22 @@ import Testing
     #expect(outcome.packets.map(\.line) == Array(repeating: "192.0.2.1:40000 > 10.0.1.2:80 tcp", count: 2))
     #expect(outcome.packets.map(\.payload.count) == [1_000, 600])
     #expect(outcome.packets.allSatisfy { $0.isSound })
+    // Connection tracking knows the connection by other ends.
+    #expect(box.injectedMarks.map { $0 & Marks.standard.untracked } == [Marks.standard.untracked])
+  }
+
+  @Test(arguments: [true, false]) func trackingIsToldOfTheEndsThatPacketsComeWith(isEditedOutside: Bool) throws {
+    let editor = ByteEditor(rule: [1: []])
+    let modules: [any ProcessingModule] = isEditedOutside ? [Translator(), editor] : [editor, Translator()]
+    var box = Middlebox()
+    try box.configure(flows: [("ip,ipv4_src=10.0.0.1", modules)])
+    let known = Endpoint(address: IPAddress("192.0.2.1")!, port: Self.inside.port)
+    _ = box.receive(TCPPacket(from: Self.inside, to: Self.outside, sequence: 1_000, flags: .syn), at: .zero)
+    let announced = box.receiveAnnouncing(
+      TCPPacket(from: Self.outside, to: known, sequence: 5_000, acknowledgement: 1_001, flags: [.syn, .ack]),
+      at: .zero)
+    #expect(announced.map(\.clientAddress) == [Self.inside.address])
+    #expect(announced.map(\.serverAddress) == [Self.outside.address])
   }
 
   @Test func peerSeesPacketsOfOtherFlowsAndOfNone() throws {

@@ -11,6 +11,8 @@ struct Middlebox: ~Copyable {
   private var announced: [EditableConnection] = []
   /// What the kernel takes of an injected packet, in octets.
   var interfaceMTU = Int.max
+  /// The marks of what was injected last.
+  private(set) var injectedMarks: [UInt32] = []
   /// ICMP errors for other engines.
   private(set) var strayErrors: [StrayError] = []
   private var now = Instant.zero
@@ -112,6 +114,7 @@ struct Middlebox: ~Copyable {
   /// What the engine sent of its own accord.
   mutating func takeInjections() -> [TCPPacket] {
     var list: [TCPPacket] = []
+    injectedMarks = engine.output.injections.map(\.mark)
     var index = 0
     while index < engine.output.injections.count {
       let injection = engine.output.injections[index]
