@@ -100,8 +100,10 @@ extension ModuleSet {
       let place = "flow '\(flow.name)', module '\(name)'"
       let merged = Dictionary(uniqueKeysWithValues: module.given).merging(arguments) { _, new in new }
       let given = try module.description.order(merged, at: place)
+      let prototype = try make(type(of: module.prototype), with: given, at: place)
+      try flow.checkEditor(prototype, named: name, at: module.stage)
       flow.modules[index].given = given
-      flow.modules[index].prototype = try make(type(of: module.prototype), with: given, at: place)
+      flow.modules[index].prototype = prototype
       flow.modules[index].revision += 1
       return Reply(revision: module.revision + 1)
     }

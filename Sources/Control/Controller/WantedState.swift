@@ -118,13 +118,8 @@ struct WantedFlow: Sendable {
     modules.removeAll { $0.id == module.id }
     if isInserted {
       for index in modules.indices where modules[index].stage >= stage { modules[index].stage += 1 }
-    } else if module.description.access == .edit,
-      let other = modules.first(where: { $0.stage == stage && $0.description.access == .edit })
-    {
-      throw ControlError(
-        .refused, "stage \(stage) has an editor already: '\(other.name)'",
-        at: "flow '\(name)', module '\(module.name)'",
-        mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
+    } else {
+      try checkEditor(module.prototype, named: module.name, at: stage)
     }
     var module = module
     module.stage = stage
@@ -147,6 +142,18 @@ struct WantedFlow: Sendable {
       last = modules[index].stage
       modules[index].stage = number
     }
+  }
+
+  /// Throws where a module of `description` would be a second editor of `stage`.
+  func checkEditor(
+    _ prototype: any ProcessingModule, named name: String, at stage: Int
+  ) throws(ControlError) {
+    guard prototype.access == .edit,
+      let other = modules.first(where: { $0.name != name && $0.stage == stage && $0.prototype.access == .edit })
+    else { return }
+    throw ControlError(
+      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(self.name)', module '\(name)'",
+      mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
   }
 
   /// The index of the module called `instance`.
