@@ -15,6 +15,7 @@ let package = Package(
   products: [
     .executable(name: "flowos", targets: ["flowos"]),
     .executable(name: "flowctl", targets: ["flowctl"]),
+    .library(name: "FlowOS", targets: ["FlowOS"]),
     .library(name: "Engine", targets: ["Engine"]),
     .library(name: "Modules", targets: ["Modules"]),
   ],
@@ -52,8 +53,8 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .executableTarget(
-      name: "flowos",
+    .target(
+      name: "FlowOS",
       dependencies: [
         "Engine", "Modules", "Netfilter", "Control", "CLinux", "CPcap",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,6 +62,7 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
+    .executableTarget(name: "flowos", dependencies: ["FlowOS"], swiftSettings: strict),
     .executableTarget(
       name: "flowctl",
       dependencies: [

@@ -36,5 +36,5 @@ struct Look: ProcessingModule {
 }
 
 extension ModuleRegistry {
-  static let test = ModuleRegistry([Swap.self, Look.self])
+  static let test = try! ModuleRegistry([Swap.self, Look.self])
 }
