@@ -16,6 +16,7 @@ let package = Package(
     .executable(name: "flowos", targets: ["flowos"]),
     .executable(name: "flowctl", targets: ["flowctl"]),
     .library(name: "FlowOS", targets: ["FlowOS"]),
+    .library(name: "ModuleTesting", targets: ["ModuleTesting"]),
     .library(name: "Engine", targets: ["Engine"]),
     .library(name: "Modules", targets: ["Modules"]),
   ],
@@ -63,6 +64,7 @@ let package = Package(
       ],
       swiftSettings: strict),
     .executableTarget(name: "flowos", dependencies: ["FlowOS"], swiftSettings: strict),
+    .target(name: "ModuleTesting", dependencies: ["Engine"], swiftSettings: strict),
     .executableTarget(
       name: "flowctl",
       dependencies: [
@@ -79,7 +81,8 @@ let package = Package(
         .product(name: "HeapModule", package: "swift-collections"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules"], swiftSettings: strict),
+    .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules", "ModuleTesting"], swiftSettings: strict),
+    .testTarget(name: "ModuleTestingTests", dependencies: ["Engine", "ModuleTesting"], swiftSettings: strict),
     .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
   ]
 )
