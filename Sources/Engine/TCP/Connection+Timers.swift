@@ -54,6 +54,7 @@ extension Connection {
 
   /// Sends what modules have released beside a packet, and acknowledges what they have removed.
   mutating func flush(_ direction: Direction, _ environment: inout Environment) {
+    endStream(direction)
     if self[direction].sender.pending > 0 { transmitPending(direction, &environment) }
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
