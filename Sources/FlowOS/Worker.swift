@@ -11,6 +11,7 @@ struct Worker: ~Copyable {
   private var tracking: ConnectionTracking
   private var engine: Engine
   private let mailbox: Mailbox
+  private let threads = ModuleThreads()
   /// Those of the other workers.
   private let others: [Mailbox]
   private let logger: Logger
@@ -27,6 +28,8 @@ struct Worker: ~Copyable {
     self.queue = queue
     self.injector = injector
     tracking = ConnectionTracking()
+    var settings = settings
+    settings.threads = threads
     engine = Engine(settings)
     mailbox = mailboxes[settings.worker.index]
     others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
@@ -42,6 +45,7 @@ struct Worker: ~Copyable {
     var descriptors = [
       pollfd(fd: queue.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
       pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: threads.descriptor, events: Int16(POLLIN), revents: 0),
     ]
     while true {
       // Without a deadline it wakes up once a minute for nothing.
@@ -55,12 +59,21 @@ struct Worker: ~Copyable {
         finishBatch()
         if isEnding { return }
       }
-      while try takeBatch() {}
+      if descriptors[2].revents != 0 { threads.drain() }
+      collect()
+      while try takeBatch() { collect() }
       if let due = engine.nextDeadline, due <= Self.now {
         engine.advance(to: Self.now)
         finishBatch()
       }
     }
+  }
+
+  /// Takes over what modules on threads of their own have returned.
+  private mutating func collect() {
+    guard engine.hasReturns else { return }
+    engine.collect(at: Self.now)
+    finishBatch()
   }
 
   /// The monotonic clock, read once a batch.
@@ -135,6 +148,8 @@ struct Worker: ~Copyable {
   /// What the kernel's side has counted, by name.
   var kernelCounters: [String: UInt64] {
     var counters = Dictionary(uniqueKeysWithValues: queue.counters.named.map { ($0.name, $0.value) })
+    let status = QueueStatus.all().first { $0.number == queue.number }
+    counters["queue_dropped"] = status.map { $0.dropped + $0.droppedBySocket } ?? 0
     counters["verdict_failures"] = queue.verdicts.failures.total
     counters["injection_failures"] = injector.failures.total
     counters["tracking_failures"] = tracking.failures.total

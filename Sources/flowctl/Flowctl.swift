@@ -29,8 +29,8 @@ struct ModuleGroup: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "pm", abstract: "The processing modules: what is done with the bytes of a flow.",
     subcommands: [
-      ModuleTypesCommand.self, ModuleAttachCommand.self, ModuleDetachCommand.self, ModuleSetCommand.self,
-      ModuleListCommand.self,
+      ModuleTypesCommand.self, ModuleAttachCommand.self, ModuleDetachCommand.self, ModuleMoveCommand.self,
+      ModuleSetCommand.self, ModuleListCommand.self,
     ])
 
   @OptionGroup var options: GlobalOptions

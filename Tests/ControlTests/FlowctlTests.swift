@@ -24,11 +24,14 @@ struct FlowctlTests {
       (["flow", "del", "none", "--if-exists"], 0, ""),
       (["pm", "attach", "web", "look"], 0, "look2\n"),
       (
-        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "-j"], 0,
+        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "--insert", "-j"], 0,
         #"{"flow":"web","name":"s","stage":1}"# + "\n"
       ),
       (["-j", "pm", "set", "web", "swap", "to=z"], 0, #"{"revision":1}"# + "\n"),
       (["flow", "-j", "del", "web"], 0, #"{"deleted":true}"# + "\n"),
+      (["pm", "move", "web", "swap", "--stage", "2"], 0, ""),
+      (["pm", "move", "web", "swap", "--stage", "3", "-j"], 0, #"{"stage":2}"# + "\n"),
+      (["pm", "move", "web", "look", "--stage", "1", "--insert", "-j"], 0, #"{"stage":1}"# + "\n"),
       (["pm", "detach", "web", "look", "-j"], 0, #"{"detached":true}"# + "\n"),
       (
         ["flow", "list"], 0,
@@ -65,6 +68,9 @@ struct FlowctlTests {
         KIND  LAYER  ACCESS  PARAMETERS     HELP
         swap  app    edit    from,to,limit  Replaces bytes.
         look  app    read                   Only looks.
+        tap   ip     read                   Sees packets.
+        trim  tcp    edit                   Edits segments.
+        wait  app    read                   Reads like a program.
 
         """
       ),
@@ -105,8 +111,15 @@ struct FlowctlTests {
     "Failures",
     arguments: [
       (["flow", "add", "x", ""], 1, "flowctl: match ''"),
-      (["pm", "attach", "web", "look", "--run", "thread"], 1, "only 'inline' is there yet"),
-      (["flow", "add", "x", "any", "--on-fail", "drop"], 1, "only 'pass' is there yet"),
+      (["pm", "attach", "web", "tap", "--run", "thread"], 1, "run it as 'inline'"),
+      (["pm", "attach", "web", "wait", "--run", "inline"], 1, "run it as 'thread'"),
+      (["pm", "attach", "web", "swap", "from=x", "--stage", "1"], 1, "stage 1 has an editor already: 'swap'"),
+      (["pm", "attach", "web", "look", "--stage", "4"], 1, "use 1 to 3"),
+      (["pm", "move", "web", "look", "--stage", "4"], 1, "use 1 to 3"),
+      (["pm", "move", "web", "look"], 2, "Missing expected argument '--stage"),
+      (["pm", "attach", "web", "look", "--insert"], 2, "give '--stage' too"),
+      (["pm", "move", "web", "lok", "--stage", "1"], 3, "did you mean 'look'?"),
+      (["pm", "attach", "web", "lock"], 3, "there is no module of kind 'lock'\n  did you mean 'look'?"),
       (["conn", "list", "--limit", "0"], 1, "use 1 to 65536"),
       ([], 2, "A command is missing"), (["flow"], 2, "A command is missing"), (["conn"], 2, "A command is missing"),
       (["nonsense"], 2, "nonsense"), (["flow", "add", "x"], 2, "Missing expected argument '<match>'"),

@@ -43,17 +43,21 @@ struct TransactionTests {
   @Test("What dump prints, apply takes back, to the byte")
   func roundTrip() throws {
     let scene = try Scene(
-      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass", "flow add second 'any'",
+      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail reset", "flow add second 'any'",
       "flow add by-port in_port=lan0,nw_src=10.1.2.3/8,tcp",
       "pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first",
       "pm attach web swap \"from=it's #1 \\\\\\\\n\" \"to=a\tb\"", "pm attach web look --stage 1",
-      "pm attach second swap 'from=ü=\"x\"'")
+      "pm attach web look --stage 3 --run thread", "pm attach web look --stage 1", "pm attach web wait",
+      "pm move web look3 --stage 1 --insert", "pm attach second swap 'from=ü=\"x\"'")
     #expect(
       scene.dump == """
-        flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass
-        pm attach web look --name look
+        flow add web tcp,tcp_dst=80 --priority 9 --on-fail reset
+        pm attach web look --name look3
         pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first
+        pm attach web look --name look --stage 2
         pm attach web swap 'from=it'\\''s #1 \\\\n' 'to=a\tb' --name swap
+        pm attach web look --name look2 --run thread
+        pm attach web wait --name wait
         flow add second any --priority 32768 --on-fail pass
         pm attach second swap 'from=ü="x"' --name swap
         flow add by-port tcp,in_port=lan0,ipv4_src=10.0.0.0/8 --priority 32768 --on-fail pass
@@ -61,6 +65,14 @@ struct TransactionTests {
         """)
     let copy = try Scene(scene.dump)
     #expect(copy.dump == scene.dump)
+    func pipelines(_ scene: Scene) -> [[[String]]] {
+      scene.dataPlane.flows.map { $0.stages.map { $0.map { "\($0.name) \($0.run)" } } }
+    }
+    #expect(pipelines(copy) == pipelines(scene))
+    #expect(
+      pipelines(copy)[0] == [
+        ["look3 inline"], ["first inline", "look inline"], ["swap inline"], ["look2 thread"], ["wait thread"],
+      ])
     #expect(copy.dataPlane.flows.map(\.match) == scene.dataPlane.flows.map(\.match))
     let edits = copy.dataPlane.flows.flatMap(\.modules).compactMap { $0.prototype as? Swap }
     #expect(edits.map(\.from) == [[0, 1], Array(#"it's #1 \n"#.utf8), Array("ü=\"x\"".utf8)])

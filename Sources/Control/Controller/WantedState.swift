@@ -77,7 +77,7 @@ struct WantedFlow: Sendable {
 
   /// The modules of each stage, in the order of the stages.
   var stages: [[WantedModule]] {
-    (1..<(modules.last?.stage ?? 0) + 1).map { stage in modules.filter { $0.stage == stage } }
+    (0..<stageCount).map { stage in modules.filter { $0.stage == stage + 1 } }
   }
 
   var instances: [ModuleInstance] {
@@ -92,21 +92,55 @@ struct WantedFlow: Sendable {
     FlowDescription(name: name, match: match.description, priority: priority, onFail: onFail, modules: instances)
   }
 
-  /// Takes a module out; where it was alone in its stage, those behind it move up.
-  mutating func remove(at index: Int) {
-    let stage = modules.remove(at: index).stage
-    guard !modules.contains(where: { $0.stage == stage }) else { return }
-    for index in modules.indices where modules[index].stage > stage { modules[index].stage -= 1 }
+  /// How many stages there are.
+  var stageCount: Int { modules.last?.stage ?? 0 }
+
+  /// `stage` where a module may go there: into one of the stages, or behind the last.
+  func checked(stage: Int) throws(ControlError) -> Int {
+    guard (1...stageCount + 1).contains(stage) else {
+      throw ControlError(
+        .refused,
+        "there is no place for a stage \(stage): the flow has \(stageCount) stage\(stageCount == 1 ? "" : "s")",
+        at: "flow '\(name)'", mend: "use 1 to \(stageCount + 1)")
+    }
+    return stage
   }
 
-  /// Throws where a module of `description` would be a second editor of `stage`.
-  func checkEditor(of description: ModuleDescription, joins stage: Int) throws(ControlError) {
-    guard description.access == .edit,
+  /// Has a module join a stage, or with `isInserted` be the first of a new one in front of it. Where it was attached already
+  /// it leaves its place. Throws where it would be the second editor of the stage.
+  mutating func put(_ module: WantedModule, into stage: Int, isInserted: Bool) throws(ControlError) {
+    modules.removeAll { $0.id == module.id }
+    if isInserted {
+      for index in modules.indices where modules[index].stage >= stage { modules[index].stage += 1 }
+    } else if module.description.access == .edit,
       let other = modules.first(where: { $0.stage == stage && $0.description.access == .edit })
-    else { return }
-    throw ControlError(
-      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(name)'",
-      mend: "only one module of a stage may edit; give it a stage of its own")
+    {
+      throw ControlError(
+        .refused, "stage \(stage) has an editor already: '\(other.name)'",
+        at: "flow '\(name)', module '\(module.name)'",
+        mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
+    }
+    var module = module
+    module.stage = stage
+    modules.insert(module, at: modules.firstIndex { $0.stage > stage } ?? modules.count)
+    closeGaps()
+  }
+
+  /// Takes a module out; where it was alone in its stage, those behind it move up.
+  mutating func remove(at index: Int) {
+    modules.remove(at: index)
+    closeGaps()
+  }
+
+  /// Numbers the stages anew, from 1.
+  private mutating func closeGaps() {
+    var number = 0
+    var last: Int?
+    for index in modules.indices {
+      if modules[index].stage != last { number += 1 }
+      last = modules[index].stage
+      modules[index].stage = number
+    }
   }
 
   /// The index of the module called `instance`.
@@ -131,4 +165,9 @@ struct WantedModule: Sendable {
   var prototype: any ProcessingModule
 
   var description: ModuleDescription { type(of: prototype).description }
+}
+
+extension ModuleDescription {
+  /// How a module runs where nothing else is asked for.
+  var usualRun: AttachedModule.RunMode { needsThread ? .thread : .inline }
 }

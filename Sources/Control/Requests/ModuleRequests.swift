@@ -59,24 +59,27 @@ public struct ModuleAttach: Change {
   public var arguments: [String: String]?
   /// The instance's name; the kind, or the kind and a number, where none is given.
   public var name: String?
-  /// The stage that the module becomes, from 1; a new last one where none is given.
+  /// The stage that the module joins, from 1; one more than there are makes a new last one, as does none.
   public var stage: Int?
-  /// `inline`, the only way to run so far.
+  /// Whether the module gets a new stage in front of `stage`.
+  public var insert: Bool?
+  /// `inline` or `thread`; `inline` where none is given and the module can do with it.
   public var run: String?
 
   public init(
     flow: String, kind: String, arguments: [String: String]? = nil, name: String? = nil, stage: Int? = nil,
-    run: String? = nil
+    insert: Bool? = nil, run: String? = nil
   ) {
     self.flow = flow
     self.kind = kind
     self.arguments = arguments
     self.name = name
     self.stage = stage
+    self.insert = insert
     self.run = run
   }
 
-  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, kind, arguments, name, stage, run }
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, kind, arguments, name, stage, insert, run }
 
   public typealias Reply = AttachedInstance
 }
@@ -110,6 +113,33 @@ public struct ModuleDetach: Change {
 
   public struct Reply: Codable, Equatable, Sendable {
     public var detached: Bool
+  }
+}
+
+/// `pm move`: puts an attached module into another stage. It stays what it is; on connections that run it begins anew
+/// where the other stage stands.
+public struct ModuleMove: Change {
+  public static let method = "pm.move"
+
+  public var flow: String
+  public var name: String
+  /// The stage that it joins, as they are numbered before the move; one more than there are makes a new last one.
+  public var stage: Int
+  /// Whether it gets a new stage in front of `stage`.
+  public var insert: Bool?
+
+  public init(flow: String, name: String, stage: Int, insert: Bool? = nil) {
+    self.flow = flow
+    self.name = name
+    self.stage = stage
+    self.insert = insert
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, name, stage, insert }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    /// Its stage after the move; a stage that it was the last to leave is gone.
+    public var stage: Int
   }
 }
 

@@ -28,7 +28,8 @@ extension Change {
 /// The methods by name.
 enum Methods {
   static let changes: [any Change.Type] = [
-    FlowAdd.self, FlowReplace.self, FlowDelete.self, ModuleAttach.self, ModuleDetach.self, ModuleSet.self,
+    FlowAdd.self, FlowReplace.self, FlowDelete.self, ModuleAttach.self, ModuleDetach.self, ModuleMove.self,
+    ModuleSet.self,
   ]
 
   static let all: [any Request.Type] =

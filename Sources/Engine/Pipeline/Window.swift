@@ -41,8 +41,6 @@ import DequeModule
   /// What stays the same from one window of a module to the next.
   @safe struct Setting {
     let identity: ConnectionIdentity
-    /// When the window was made.
-    let now: Instant
     /// Whether the module may change bytes.
     let mayEdit: Bool
     /// Where its own counters lie.
@@ -55,9 +53,10 @@ import DequeModule
 
   /// - Parameter head: octets of `queue` that the module has released before.
   init(
-    _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, _ mustRelease: Bool,
-    _ isFinal: Bool
+    _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, now: Instant,
+    _ mustRelease: Bool, _ isFinal: Bool
   ) {
+    self.now = now
     self.base = head
     self.head = head
     self.releaseMark = head
@@ -97,7 +96,7 @@ import DequeModule
   public var packet: PacketDescription? { setting.packet }
 
   /// The time, in nanoseconds since an origin of its own; it stands still within a window.
-  public var now: Instant { setting.now }
+  public private(set) var now: Instant
 
   /// Adds to the counter that stands at `index` in ``ModuleDescription/counters``.
   public mutating func count(_ index: Int, by amount: Int = 1) {
@@ -144,21 +143,28 @@ import DequeModule
     return reader.read(&self)
   }
 
-  /// Sends away what was released and takes in `more`, on the thread of the module.
+  /// What a module on a thread of its own has done since the last time.
+  struct Result {
+    var released = SegmentQueue()
+    var edits: (count: UInt64, removed: UInt64, inserted: UInt64)
+    var requests: ModuleRequests
+  }
+
+  /// Takes out what was released and takes in `more`.
   mutating func exchange(
-    more: consuming SegmentQueue, mustRelease: Bool, isFinal: Bool
-  ) -> (released: SegmentQueue, edits: (count: UInt64, removed: UInt64, inserted: UInt64), requests: ModuleRequests) {
+    more: consuming SegmentQueue, mustRelease: Bool, isFinal: Bool, now: Instant
+  ) -> Result {
     var whole = SegmentQueue()
     passed.move(all: &whole)
     queue.move(all: &whole)
-    var released = SegmentQueue()
-    whole.move(first: releaseMark, to: &released, in: pool)
+    var result = Result(edits: (edits, removed, inserted), requests: requests)
+    whole.move(first: releaseMark, to: &result.released, in: pool)
     more.move(all: &whole)
-    let result = (released, (edits, removed, inserted), requests)
     (edits, removed, inserted, releaseMark) = (0, 0, 0, 0)
-    requests = ModuleRequests()
+    requests.renew()
     queue = whole
     end = queue.count
+    self.now = now
     self.mustRelease = mustRelease
     self.isFinal = isFinal
     return result

@@ -19,7 +19,7 @@ extension Connection {
 
   /// Has the end of the stream leave behind its last octet, once no module holds any of them.
   mutating func endStream(_ direction: Direction) {
-    guard self[direction].receiver.isEnded, !isObserved, self[direction].pipeline.held == 0 else { return }
+    guard self[direction].receiver.isEnded, !isObserved, self[direction].pipeline.isDone else { return }
     self[direction].sender.appendFinish()
   }
 
@@ -58,7 +58,8 @@ extension Connection {
   /// Gives the connection the modules of its two flows: new ones are made, those that are gone come to an end, the rest
   /// goes on. All of it at one point of each stream: between what has left the stage and what has not.
   mutating func reconfigure(
-    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
+    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], place: ConnectionTable.Place,
+    _ environment: inout Environment
   ) {
     self[.toServer].flow = toServer?.id
     self[.toClient].flow = toClient?.id
@@ -78,17 +79,26 @@ extension Connection {
         stage.compactMap { attached, isPeer -> Pipeline.Member? in
           let flow = isPeer ? peer : own
           let owner = isPeer ? direction.opposite : direction
-          return instance(of: attached, owner, flow?.onFail ?? .pass, tallies).map {
+          return instance(of: attached, owner, flow?.onFail ?? .pass, tallies, place, &environment).map {
             Pipeline.Member(instance: $0, isPeer: isPeer)
           }
         }
       }
       var rest = SegmentQueue()
-      halves[direction.rawValue].pipeline.arrange(members.filter { !$0.isEmpty }, &rest, in: environment.pool)
+      halves[direction.rawValue].pipeline.arrange(
+        members.filter { !$0.isEmpty }, instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
+      self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
     heedModules(&environment)
-    for direction in Direction.allCases { flush(direction, &environment) }
+    for direction in Direction.allCases where phase != .cut {
+      // Who comes behind the end of a stream that is still on its way through the others has to be told.
+      if self[direction].receiver.isEnded, self[direction].sender.finish == nil, !isObserved {
+        var stream = SegmentQueue()
+        runPipeline(direction, &stream, &environment)
+      }
+      flush(direction, &environment)
+    }
   }
 
   /// The modules of `flow` that may work on this connection's streams, stage by stage.
@@ -114,7 +124,8 @@ extension Connection {
   /// Index of the instance of `attached` that belongs to `owner`; made where there is none, set anew where `pm set` has
   /// changed it; nil where it takes no more part.
   private mutating func instance(
-    of attached: AttachedModule, _ owner: Direction, _ onFail: Flow.FailurePolicy, _ tallies: [UInt32: ModuleTally]
+    of attached: AttachedModule, _ owner: Direction, _ onFail: Flow.FailurePolicy, _ tallies: [UInt32: ModuleTally],
+    _ place: ConnectionTable.Place, _ environment: inout Environment
   ) -> Int? {
     if let index = instances.firstIndex(where: {
       $0.id == attached.id && $0.owner == owner && $0.state != .retiring
@@ -128,6 +139,17 @@ extension Connection {
     var instance = ModuleInstance(attached, owner: owner, tally: tally)
     instance.onFail = onFail
     instance.module.connection(.opened)
+    if attached.run == .thread, let post = environment.post {
+      let exchange = ModuleExchange(
+        instance.module, place: place, post: post, pool: environment.pool,
+        identities: (identity(owner), identity(owner.opposite)))
+      if post.start(exchange) {
+        instance.exchange = exchange
+        environment.exchanges[ObjectIdentifier(exchange)] = exchange
+      } else {
+        instance.fail("there can be no more threads")
+      }
+    }
     instances.append(instance)
     return instances.count - 1
   }
@@ -173,7 +195,7 @@ extension Connection {
           }
         case .offloaded: hasGone = takeOut(index, environment.pool) || hasGone
         case .retiring:
-          guard instances[index].module.retire() else { continue }
+          guard retires(index) else { continue }
           _ = takeOut(index, environment.pool)
           instances.remove(at: index)
           for direction in Direction.allCases { self[direction].pipeline.renumber(without: index) }
@@ -189,9 +211,45 @@ extension Connection {
     }
   }
 
+  /// Whether a module that is to come to an end may go. That on a thread says so by going.
+  private mutating func retires(_ index: Int) -> Bool {
+    guard let exchange = instances[index].exchange else { return instances[index].module.retire() }
+    if !instances[index].isRetireTold {
+      instances[index].isRetireTold = true
+      exchange.retire()
+    }
+    return false
+  }
+
+  /// Has the thread of a module end; what it may still look at is kept until it has.
+  mutating func leaveThread(of instance: Int, in pool: SlabPool) {
+    guard let exchange = instances[instance].exchange else { return }
+    for direction in Direction.allCases {
+      for stage in self[direction].pipeline.stages where stage.members.contains(where: { $0.instance == instance }) {
+        exchange.pin(stage.input, in: pool)
+      }
+    }
+    exchange.end()
+    instances[instance].exchange = nil
+  }
+
+  /// Takes over what a module on a thread of its own has returned.
+  mutating func take(_ part: ModuleReturn, from exchange: ModuleExchange, _ environment: inout Environment) {
+    guard let index = instances.firstIndex(where: { $0.exchange === exchange }) else { return }
+    let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
+    instances[index].count(part)
+    instances[index].take(part.requests, connection: id, &environment)
+    halves[direction.rawValue].pipeline.take(part, of: index, instances, &environment)
+    if part.isStaying { instances[index].isStaying = true }
+    guard part.isGone else { return }
+    instances[index].exchange = nil
+    if instances[index].state == .working { instances[index].state = .offloaded }
+  }
+
   /// Takes a module out of both pipelines; says whether it was in one of them.
   private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
     var wasIn = false
+    leaveThread(of: instance, in: pool)
     for direction in Direction.allCases {
       var rest = SegmentQueue()
       wasIn = self[direction].pipeline.remove(instance, &rest, in: pool) || wasIn
