@@ -111,6 +111,14 @@ struct Pipeline {
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
 
+  /// Octets held by modules that release at times of their own.
+  func paced(_ instances: [ModuleInstance]) -> Int {
+    stages.reduce(0) { sum, stage in
+      let paces = stage.members.contains { instances[$0.instance].description.paces }
+      return paces ? sum + stage.input.count : sum
+    }
+  }
+
   /// Since when bytes have been held, by the member that has held longest.
   var heldSince: Instant? { earliest { $0.heldSince } }
 
@@ -213,8 +221,8 @@ struct Pipeline {
       patience.map { patience in
         state.heldSince.map { environment.now >= $0 + instances[instance].holdTime * patience } ?? false
       } ?? false
-    var released = pass(index, member, isEnded || isExpired, isEnded, identity, &instances, &environment)
-    var isForced = isEnded || isExpired
+    var isForced = (isEnded && !instances[instance].description.paces) || isExpired
+    var released = pass(index, member, isForced, isEnded, identity, &instances, &environment)
     if !isForced, unreleased(index, member) > instances[instance].description.holdLimit {
       released += pass(index, member, true, isEnded, identity, &instances, &environment)
       isForced = true

@@ -73,8 +73,13 @@ import DequeModule
 
   /// Ends the window and gives the bytes back.
   consuming func takeQueue() -> SegmentQueue {
-    queue.move(all: &passed)
-    return passed
+    // However much is held, a window in which little is looked at costs little.
+    guard passed.segments.count < queue.segments.count else {
+      queue.move(all: &passed)
+      return passed
+    }
+    while let segment = passed.popLast() { queue.prepend(segment) }
+    return queue
   }
 
   /// Octets released from the head on.
@@ -111,9 +116,10 @@ import DequeModule
     requests.events.append(ModuleEvent.Content(name, fields))
   }
 
-  /// Asks for another window once `time` has passed, also where no more bytes have come. Of packets and datagrams there is none.
+  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of packets and
+  /// datagrams there is none.
   public mutating func wake(after time: Nanoseconds) {
-    requests.wake = min(requests.wake ?? .max, max(0, time))
+    requests.wake = min(requests.wake ?? .max, max(.milliseconds(1), time))
   }
 
   /// Ends the connection without a word: from here on none of its packets passes. Of a packet or a datagram: that alone is

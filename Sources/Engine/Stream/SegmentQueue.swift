@@ -38,6 +38,10 @@ struct SegmentQueue {
 
   /// Moves everything to the end of `destination`.
   mutating func move(all destination: inout SegmentQueue) {
+    guard !destination.isEmpty else {
+      swap(&self, &destination)
+      return
+    }
     while let segment = popFirst() { destination.append(segment) }
   }
 

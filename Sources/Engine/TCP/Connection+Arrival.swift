@@ -52,7 +52,9 @@ extension Connection {
       recoverOwed(direction.opposite, duplicates: duplicates, arrival.tcp.options.sack, &environment)
     }
     // A source that cannot send on would never send what the modules wait for.
-    if self[direction].pipeline.held > 0, self[direction].sender.isShut(at: self[direction].receiver.next) {
+    if self[direction].pipeline.held > self[direction].sender.paced,
+      self[direction].sender.isShut(at: self[direction].receiver.next)
+    {
       acknowledgeHeld(direction, &environment)
     }
     for direction in Direction.allCases {

@@ -14,16 +14,26 @@ extension Connection {
     run(direction, &stream, patience: patience, &environment)
     handOver(&stream, direction, environment.pool)
     heedModules(&environment)
-    if isEnded, !isObserved, self[direction].pipeline.isDone { self[direction].sender.appendFinish() }
+    endStream(direction)
+  }
+
+  /// Has the end of the stream leave behind its last octet, once no module holds any of them.
+  mutating func endStream(_ direction: Direction) {
+    guard self[direction].receiver.isEnded, !isObserved, self[direction].pipeline.isDone else { return }
+    self[direction].sender.appendFinish()
   }
 
   private mutating func run(
     _ direction: Direction, _ stream: inout SegmentQueue, patience: Int64?, _ environment: inout Environment
   ) {
-    guard !self[direction].pipeline.stages.isEmpty else { return }
+    guard !self[direction].pipeline.stages.isEmpty else {
+      self[direction].sender.paced = 0
+      return
+    }
     halves[direction.rawValue].pipeline.run(
       &stream, isEnded: self[direction].receiver.isEnded, patience: patience, identity: identity(direction),
       instances: &instances, &environment)
+    self[direction].sender.paced = self[direction].pipeline.paced(instances)
   }
 
   /// What modules are told of the connection.

@@ -67,6 +67,7 @@ extension Connection {
 
   /// Sends what modules have released beside a packet, and acknowledges what they have removed.
   mutating func flush(_ direction: Direction, _ environment: inout Environment) {
+    endStream(direction)
     transmitPending(direction, &environment)
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }

@@ -45,6 +45,9 @@ struct Sender {
   }
   private var joints: Deque<Joint> = []
 
+  /// Octets that modules hold to release them at times of their own: those take of the window that the source is offered.
+  var paced = 0
+
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
 
@@ -315,10 +318,10 @@ struct Sender {
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
     if next - number >= 0 {
-      // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
-      // window, and the source may send on, as far as the modules may hold.
+      // What has been acknowledged early is not taken back. As long as modules wait for more with it, it takes nothing of the
+      // destination's window, and the source may send on, as far as the modules may hold.
       told = .later(told, acknowledgement(number))
-      let held = min(max(0, told - map.inputEnd), holdCredit)
+      let held = min(max(0, told - map.inputEnd - paced), holdCredit)
       offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)) + held)
     }
     return (told, max(0, offeredEdge - told))

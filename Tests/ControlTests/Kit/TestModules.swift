@@ -64,5 +64,5 @@ struct Wait: ProcessingModule {
 }
 
 extension ModuleRegistry {
-  static let test = ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
+  static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
 }
