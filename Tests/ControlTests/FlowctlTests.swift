@@ -217,9 +217,9 @@ struct FlowctlTests {
     server.dataPlane.show(flow)
     let text = try server.flowctl("stats").output
     for line in [
-      "packets                   3", "octets              1.5 KiB", "connections               1",
+      "packets                    3", "octets               1.5 KiB", "connections                1",
       "KERNEL\nqueue_overruns    7\nverdict_failures  0\n",
-      "memory in use       2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
+      "memory in use        2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
       "FLOW  MODULE  KIND    IN  OUT  EDITS  REMOVED  INSERTED  FORCED",
       "web   swap    swap  10 B  8 B      2      4 B       2 B       0", "web   look    look   0 B  0 B      0",
       "FLOW  MODULE  COUNTER     VALUE", "web   swap    left_alone      5", "web   swap    matches         2",
