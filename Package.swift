@@ -49,7 +49,7 @@ let package = Package(
     .target(
       name: "Control",
       dependencies: [
-        "Engine",
+        "Engine", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

@@ -5,13 +5,22 @@ public struct Configuration: Sendable {
   /// The flows, in the order of ``Classifier``'s indices.
   public let flows: [Flow]
   let classifier: Classifier
+  /// Whether a flow has modules that work on streams or datagrams.
+  let hasStreamModules: Bool
+  /// Whether a flow has modules of the layer `tcp`.
+  let hasSegmentModules: Bool
 
   public init(flows: [Flow]) {
     self.flows = flows
+    hasSegmentModules = flows.contains { $0.modules.contains { $0.description.layer == .tcp } }
+    hasStreamModules = flows.contains { !$0.streamStages.isEmpty }
     self.classifier = Classifier(flows.map { ($0.match, $0.priority) })
   }
 
   public static let empty = Configuration(flows: [])
+
+  /// Where the flow with `id` stands.
+  func index(_ id: UInt32) -> Int? { flows.firstIndex { $0.id == id } }
 
   /// Whether a connection whose SYN has `key` may be edited as things stand, in either direction.
   func mayEdit(_ key: FlowKey) -> Bool {
@@ -42,7 +51,8 @@ public struct Flow: Sendable {
   public let stages: [[AttachedModule]]
   /// Those that work on a stream, as ``Pipeline/Stage`` has them: readers together, an editor by itself behind them.
   let streamStages: [[AttachedModule]]
-  /// Those that work on packets: in front of the first stage that works on a stream, and behind it.
+  /// Those that work on packets: in front of the first stage that works on a stream, and behind it; the editor of a stage
+  /// behind its readers.
   let arrivals: [AttachedModule]
   let departures: [AttachedModule]
   /// Whether one of them edits a stream.
@@ -66,8 +76,13 @@ public struct Flow: Sendable {
     }
     let isStream = { (module: AttachedModule) in module.description.layer == .app }
     let first = stages.firstIndex { $0.contains(where: isStream) } ?? stages.count
-    arrivals = stages[..<first].flatMap(\.self)
-    departures = stages[first...].flatMap(\.self).filter { !isStream($0) }
+    let packetModules = { (stages: ArraySlice<[AttachedModule]>) in
+      stages.flatMap { stage in
+        stage.filter { $0.description.access == .read } + stage.filter { $0.description.access == .edit }
+      }.filter { !isStream($0) }
+    }
+    arrivals = packetModules(stages[..<first])
+    departures = packetModules(stages[first...])
     isEditing = streamStages.contains { $0.contains { $0.description.access == .edit } }
   }
 
@@ -104,5 +119,5 @@ public struct AttachedModule: Sendable {
     self.prototype = prototype
   }
 
-  public var description: ModuleDescription { type(of: prototype).description }
+  public var description: ModuleDescription { prototype.ownDescription }
 }

@@ -61,12 +61,17 @@ public struct EngineCounters: CounterSet {
   public var aborted: UInt64 = 0
   /// Connections in which a module has failed.
   public var moduleFailures: UInt64 = 0
-  /// Connections that a module, or the failure of one, has ended.
+  /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
+  /// Answers to packets that modules have refused: resets of TCP, and ICMP errors.
+  public var refusals: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
   public var refused: UInt64 = 0
   public var connectionsOpened: UInt64 = 0
   public var connectionsClosed: UInt64 = 0
+  /// Associations of UDP: datagrams between the same addresses and ports.
+  public var associationsOpened: UInt64 = 0
+  public var associationsClosed: UInt64 = 0
 
   public init() {}
 
@@ -80,8 +85,10 @@ public struct EngineCounters: CounterSet {
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
-      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("refused", \.refused),
+      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("refusals", \.refusals),
+      ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
+      ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
     ]
   }
 }
@@ -109,6 +116,8 @@ public struct ModuleCounters: CounterSet {
   public var octetsInserted: UInt64 = 0
   /// Times that bytes were held beyond the bound in time or size and were released unedited.
   public var forcedReleases: UInt64 = 0
+  /// Connections in which it has failed.
+  public var failures: UInt64 = 0
 
   public init() {}
 
@@ -116,7 +125,7 @@ public struct ModuleCounters: CounterSet {
     [
       ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
       ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),
-      ("forced_releases", \.forcedReleases),
+      ("forced_releases", \.forcedReleases), ("failures", \.failures),
     ]
   }
 }
@@ -222,7 +231,7 @@ public struct ConnectionInfo: Sendable {
   public var clientPort: UInt16
   public var serverAddress: IPAddress
   public var serverPort: UInt16
-  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait` or `closed`; or why it is never edited: `midstream`, `one-sided`,
+  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed` or `cut`; of UDP `udp` or `cut`; or why it is never edited: `midstream`, `one-sided`,
   /// `signed`, `multipath`, `syn-data` or `translated`.
   public var state: String
   public var isEdited: Bool

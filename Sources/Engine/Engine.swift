@@ -14,19 +14,25 @@
 /// An engine belongs to one thread. Whoever drives it passes in the time, carries out the verdict and then what stands in
 /// ``output``, and calls ``recycle()``.
 public struct Engine: ~Copyable {
-  private var environment: Environment
+  var environment: Environment
   private var buffers = ReceiveBuffers()
-  private var connections = ConnectionTable()
+  var connections = ConnectionTable()
+  var associations = AssociationTable()
+  var packetModules = PacketModules()
   private var timers = TimerQueue()
-  private var configuration = Configuration.empty
+  private(set) var configuration = Configuration.empty
   /// What was counted for each flow, by ``slots``; for each module, by its id.
-  private var flowCounters: ContiguousArray<FlowCounters> = []
+  var flowCounters: ContiguousArray<FlowCounters> = []
   private var flowSlots: [UInt32: Int] = [:]
   /// For the flows of the configuration, in its order.
-  private var slots: ContiguousArray<Int> = []
-  private var tallies: [UInt32: ModuleTally] = [:]
-  /// Connections numbered so far.
+  private(set) var slots: ContiguousArray<Int> = []
+  private(set) var tallies: [UInt32: ModuleTally] = [:]
+  /// Connections and associations numbered so far.
   private var connectionCount: UInt64 = 0
+  /// Injections in the output of which the origin is noted, and that have been through the modules on their way out.
+  var attributed = 0
+  var departed = 0
+  var refusals = TokenBucket()
 
   /// How often a connection is looked at when nothing is due.
   private static var inspectionInterval: Nanoseconds { .seconds(60) }
@@ -41,7 +47,11 @@ public struct Engine: ~Copyable {
   }
 
   /// Forgets what stands in ``output``; its pieces must not be used any more.
-  public mutating func recycle() { environment.output.clear(in: environment.pool) }
+  public mutating func recycle() {
+    environment.output.clear(in: environment.pool)
+    attributed = 0
+    departed = 0
+  }
 
   /// Buffers to receive up to `count` packets into, 72 KiB each. Valid until the next call; each may be given to
   /// ``receive(_:packet:metadata:at:)`` once.
@@ -64,9 +74,9 @@ public struct Engine: ~Copyable {
     environment.now = now
     environment.counters.packets += 1
     environment.counters.octets += UInt64(range.count)
-    let slab = buffers.slab(buffer)
-    let bytes = unsafe environment.pool.bytes(slab, UInt32(range.lowerBound), UInt32(range.upperBound))
-    let verdict = unsafe judge(slab, bytes, at: range.lowerBound, metadata)
+    var passage = Passage(
+      slab: buffers.slab(buffer), start: UInt32(range.lowerBound), octets: range.count, metadata: metadata)
+    let verdict = depart(judge(&passage), passage)
     switch verdict {
     case .accept: environment.counters.accepted += 1
     case .drop: environment.counters.dropped += 1
@@ -75,32 +85,49 @@ public struct Engine: ~Copyable {
     return verdict
   }
 
-  private mutating func judge(
-    _ slab: SlabID, _ bytes: UnsafeRawBufferPointer, at start: Int, _ metadata: PacketMetadata
-  ) -> Verdict {
-    let packet = unsafe bytes.bindMemory(to: UInt8.self).span
-    guard case .packet(let headers) = PacketHeaders.parse(packet) else {
+  private mutating func judge(_ passage: inout Passage) -> Verdict {
+    guard case .packet(var headers) = PacketHeaders.parse(unsafe bytes(of: passage).bindMemory(to: UInt8.self).span)
+    else {
       environment.counters.malformed += 1
       return .accept(mark: nil)
     }
-    guard case .tcp(let tcp) = headers.transport else {
-      if case .fragment = headers.transport { environment.counters.fragments += 1 }
-      count(configuration.classifier.lookup(FlowKey(headers, metadata)), octets: packet.count)
-      guard let error = ICMPError(packet, headers),
-        metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers)
-      else { return .accept(mark: nil) }
-      return errorArrived(error, packet, slab, at: start, metadata)
+    if !packetModules.isEmpty, !arrive(&passage, &headers) { return .drop }
+    if case .tcp(let tcp) = headers.transport {
+      guard isSound(&passage, headers) else {
+        environment.counters.badChecksum += 1
+        return .accept(mark: nil)
+      }
+      let payloadStart = passage.start + UInt32(headers.payloadOffset)
+      return segmentArrived(
+        Arrival(
+          ip: headers.ip, tcp: tcp, slab: passage.slab, start: passage.start, payloadStart: payloadStart,
+          payloadCount: headers.payloadLength, metadata: passage.metadata),
+        headers, &passage)
     }
-    guard metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers) else {
-      environment.counters.badChecksum += 1
-      return .accept(mark: nil)
+    if case .fragment = headers.transport { environment.counters.fragments += 1 }
+    let key = passage.key ?? FlowKey(headers, passage.metadata)
+    let index = configuration.classifier.lookup(key)
+    count(index, octets: passage.octets)
+    if case .udp(let udp) = headers.transport {
+      return configuration.hasStreamModules ? datagramArrived(udp, headers, key, index, &passage) : .accept(mark: nil)
     }
-    let payloadStart = UInt32(start + headers.payloadOffset)
-    return segmentArrived(
-      Arrival(
-        ip: headers.ip, tcp: tcp, slab: slab, start: UInt32(start), payloadStart: payloadStart,
-        payloadCount: headers.payloadLength, metadata: metadata),
-      headers, octets: packet.count)
+    let packet = unsafe bytes(of: passage).bindMemory(to: UInt8.self).span
+    guard let error = ICMPError(packet, headers), isSound(&passage, headers) else { return .accept(mark: nil) }
+    return errorArrived(error, packet, passage)
+  }
+
+  /// The octets of the packet at hand.
+  func bytes(of passage: Passage) -> UnsafeRawBufferPointer {
+    unsafe environment.pool.bytes(passage.slab, passage.start, passage.start + UInt32(passage.octets))
+  }
+
+  /// Whether the checksum of the transport is right, or can be relied on without looking.
+  func isSound(_ passage: inout Passage, _ headers: PacketHeaders) -> Bool {
+    if let isSound = passage.isSound { return isSound }
+    let packet = unsafe bytes(of: passage).bindMemory(to: UInt8.self).span
+    let isSound = passage.metadata.isChecksumTrusted || Checksum.verifyTransport(packet: packet, headers: headers)
+    passage.isSound = isSound
+    return isSound
   }
 
   /// Notes a packet of the flow that stands at `index` of the configuration.
@@ -119,7 +146,9 @@ public struct Engine: ~Copyable {
 
   // MARK: Connections
 
-  private mutating func segmentArrived(_ arrival: Arrival, _ headers: PacketHeaders, octets: Int) -> Verdict {
+  private mutating func segmentArrived(
+    _ arrival: Arrival, _ headers: PacketHeaders, _ passage: inout Passage
+  ) -> Verdict {
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
     let isSyn = arrival.tcp.flags.contains(.syn) && !arrival.tcp.flags.contains(.ack)
@@ -129,17 +158,17 @@ public struct Engine: ~Copyable {
         environment.counters.orphaned += 1
         return .drop
       }
-      return admit(arrival, headers, source, destination, isSyn, octets)
+      return admit(arrival, headers, isSyn, &passage)
     }
     if isSyn, connections[slot].isSuperseded(by: arrival) {
       // The ports are used again (RFC 9293 section 3.6.1): it starts afresh.
       close(slot)
-      return admit(arrival, headers, source, destination, isSyn, octets)
+      return admit(arrival, headers, isSyn, &passage)
     }
     let direction = connections[slot].direction(from: source)
     let isOpen = connections[slot].phase != .closed
     if isSyn, connections[slot].phase != .synSent, !(isOpen && connections[slot].isRepeated(arrival, direction)) {
-      return successorArrived(arrival, slot, FlowKey(headers, arrival.metadata))
+      return successorArrived(arrival, slot, passage.key ?? FlowKey(headers, arrival.metadata))
     }
     if var successor = connections[slot].successor.first, source == successor.server,
       arrival.tcp.flags.isSuperset(of: [.syn, .ack])
@@ -150,11 +179,11 @@ public struct Engine: ~Copyable {
         if successor.isAnswer(arrival) { successor.restriction = nil }
         let fresh = insert(successor)
         if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
-        return pass(arrival, fresh, octets)
+        return pass(arrival, fresh, &passage)
       }
       if connections[slot].isObserved, !connections[slot].takesData(arrival) { return .drop }
     }
-    return pass(arrival, slot, octets)
+    return pass(arrival, slot, &passage)
   }
 
   /// Takes the SYN of a connection between the ends of one that lives as far as is known here. One of the ends may have
@@ -173,37 +202,41 @@ public struct Engine: ~Copyable {
 
   /// Makes a connection of a first packet, where a flow may want it. Counts the packet where not.
   private mutating func admit(
-    _ arrival: Arrival, _ headers: PacketHeaders, _ source: Endpoint, _ destination: Endpoint, _ isSyn: Bool,
-    _ octets: Int
+    _ arrival: Arrival, _ headers: PacketHeaders, _ isSyn: Bool, _ passage: inout Passage
   ) -> Verdict {
-    let key = FlowKey(headers, arrival.metadata)
+    let key = passage.key ?? FlowKey(headers, arrival.metadata)
     let index = configuration.classifier.lookup(key)
     guard index != nil || (isSyn && configuration.classifier.lookupWithoutLink(key.reversed()) != nil) else {
-      count(index, octets: octets)
+      count(index, octets: passage.octets)
       return .accept(mark: nil)
     }
     guard hasPlace(forHandshake: isSyn) else {
       environment.counters.refused += 1
-      count(index, octets: octets)
+      count(index, octets: passage.octets)
       return .accept(mark: nil)
     }
     var connection = make(arrival, isSeenOpening: isSyn, key)
     // A SYN-ACK whose SYN did not come by here answers one that took another way.
     if !isSyn { connection.restrict(arrival.tcp.flags.contains(.syn) ? .oneSided : .midstream, &environment) }
-    return pass(arrival, insert(connection), octets)
+    return pass(arrival, insert(connection), &passage)
   }
 
   /// A connection whose first packet `arrival` is, not yet in the table.
   private mutating func make(_ arrival: Arrival, isSeenOpening: Bool, _ key: FlowKey) -> Connection {
-    connectionCount += 1
-    let worker = environment.settings.worker
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
     let isAnswer = arrival.tcp.flags.contains([.syn, .ack])
     return Connection(
-      id: (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1,
+      id: nextNumber(),
       client: isAnswer ? destination : source, server: isAnswer ? source : destination,
       isSeenOpening: isSeenOpening, isPrepared: isSeenOpening && configuration.mayEdit(key), now: environment.now)
+  }
+
+  /// The number of the next connection or association, unique over all workers.
+  mutating func nextNumber() -> UInt64 {
+    connectionCount += 1
+    let worker = environment.settings.worker
+    return (connectionCount - 1) * UInt64(worker.count) + UInt64(worker.index) + 1
   }
 
   private mutating func insert(_ connection: consuming Connection) -> UInt32 {
@@ -223,25 +256,27 @@ public struct Engine: ~Copyable {
   }
 
   /// Takes a segment of a connection in the table.
-  private mutating func pass(_ arrival: Arrival, _ slot: UInt32, _ octets: Int) -> Verdict {
+  private mutating func pass(_ arrival: Arrival, _ slot: UInt32, _ passage: inout Passage) -> Verdict {
     let direction = connections[slot].direction(
       from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort))
     connections[slot].lastPacket = environment.now
+    passage.connection = (connections.place(slot), direction)
     if connections[slot][direction].flowKey == nil {
-      let headers = PacketHeaders(
-        ip: arrival.ip, transport: .tcp(arrival.tcp), payloadOffset: arrival.headerCount,
-        payloadLength: arrival.payloadCount)
-      identify(FlowKey(headers, arrival.metadata), slot, direction)
+      identify(passage.key ?? FlowKey(arrival.headers, arrival.metadata), slot, direction)
+      if configuration.hasSegmentModules { arrangePacketModules(slot) }
       // The modules of a direction are known when its first packet is.
       if connections[slot].isObserved { assemble(slot) }
     }
     if let flow = connections[slot][direction].flow, let place = flowSlots[flow] {
-      count(slot: place, octets: octets)
+      count(slot: place, octets: passage.octets)
     } else {
       environment.counters.unmatched += 1
     }
 
-    guard connections[slot].phase != .cut else { return .drop }
+    guard connections[slot].phase != .cut, let arrival = arrive(arrival, slot, direction, &passage) else {
+      finish(slot)
+      return .drop
+    }
     var verdict = Verdict.accept(mark: nil)
     if !connections[slot].isObserved,
       connections[slot].phase == .synSent || connections[slot].isOtherAnswer(arrival, direction)
@@ -253,7 +288,7 @@ public struct Engine: ~Copyable {
     // Also what the handshake has just shown to be no more than read.
     if connections[slot].isObserved { connections[slot].observe(arrival, direction, &environment) }
     if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
-    schedule(slot)
+    finish(slot)
     // What a module has cut off meanwhile goes no further.
     return connections[slot].phase == .cut ? .drop : verdict
   }
@@ -303,25 +338,43 @@ public struct Engine: ~Copyable {
     connections[slot].successor = [unanswered]
   }
 
+  /// The flow that a direction of a connection belongs to now.
+  private func flow(_ slot: UInt32, _ direction: Direction) -> Flow? {
+    connections[slot][direction].flowKey.flatMap(configuration.classifier.lookup).map { configuration.flows[$0] }
+  }
+
+  /// Gives a connection the modules of the layer `tcp` of its flows.
+  private mutating func arrangePacketModules(_ slot: UInt32) {
+    connections[slot].arrangePacketModules(
+      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies, &environment)
+  }
+
   /// Gives a connection the pipelines of its flows, as soon as it can take them.
   private mutating func assemble(_ slot: UInt32) {
-    let toServer = connections[slot][.toServer].flowKey.flatMap(configuration.classifier.lookup)
-    let toClient = connections[slot][.toClient].flowKey.flatMap(configuration.classifier.lookup)
     guard connections[slot].isSettled else {
       connections[slot].isSettling = true
       return
     }
     connections[slot].isSettling = false
     connections[slot].reconfigure(
-      toServer: toServer.map { configuration.flows[$0] }, toClient: toClient.map { configuration.flows[$0] },
-      tallies: tallies, place: connections.place(slot), &environment)
+      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies,
+      place: connections.place(slot), &environment)
     if connections[slot].announcesEditing() {
+      let ends = trackedEnds(slot)
       environment.output.editable.append(
         EditableConnection(
-          place: connections.place(slot), clientAddress: connections[slot].client.address,
-          clientPort: connections[slot].client.port, serverAddress: connections[slot].server.address,
-          serverPort: connections[slot].server.port))
+          place: connections.place(slot), clientAddress: ends.client.address, clientPort: ends.client.port,
+          serverAddress: ends.server.address, serverPort: ends.server.port))
     }
+  }
+
+  /// The ends by which connection tracking knows a connection: those that its packets come in with, whatever modules make of
+  /// them.
+  func trackedEnds(_ slot: UInt32) -> (client: Endpoint, server: Endpoint) {
+    guard !packetModules.isEmpty, let ends = connections[slot][.toServer].flowKey?.ends else {
+      return (connections[slot].client, connections[slot].server)
+    }
+    return (ends.source, ends.destination)
   }
 
   private mutating func close(_ slot: UInt32) {
@@ -333,8 +386,9 @@ public struct Engine: ~Copyable {
 
   /// Takes an ICMP error, and lets it pass with the number that the source of the quoted segment knows.
   private mutating func errorArrived(
-    _ error: ICMPError, _ packet: Span<UInt8>, _ slab: SlabID, at start: Int, _ metadata: PacketMetadata
+    _ error: ICMPError, _ packet: Span<UInt8>, _ passage: Passage
   ) -> Verdict {
+    let metadata = passage.metadata
     guard let (slot, direction) = find(error.segment) else {
       if environment.settings.worker.count > 1, packet.count <= StrayError.limit {
         environment.output.strayErrors.append(StrayError(packet, metadata))
@@ -343,9 +397,10 @@ public struct Engine: ~Copyable {
     }
     let number = connections[slot].errorArrived(
       error, direction, isMadeHere: metadata.inPort == 0, &environment)
-    schedule(slot)
+    finish(slot)
     guard number != error.segment.sequence else { return .accept(mark: nil) }
-    beginPacket(error, slab, start..<start + packet.count, sequence: number)
+    let start = Int(passage.start)
+    beginPacket(error, passage.slab, start..<start + packet.count, sequence: number)
     return .mangle(environment.output.end(in: environment.pool), mark: nil)
   }
 
@@ -359,7 +414,7 @@ public struct Engine: ~Copyable {
     else { return }
     let number = connections[slot].errorArrived(
       error, direction, isMadeHere: stray.metadata.inPort == 0, &environment)
-    schedule(slot)
+    finish(slot)
     guard number != error.segment.sequence, let slab = environment.pool.allocate(atLeast: packet.count) else { return }
     unsafe environment.pool.writable(slab).copyBytes(from: stray.packet)
     beginPacket(error, slab, 0..<packet.count, sequence: number)
@@ -371,6 +426,7 @@ public struct Engine: ~Copyable {
       mark: stray.metadata.mark | marks.injected | (isUntracked ? marks.untracked : 0), isIPv6: headers.ip.isIPv6,
       in: environment.pool)
     environment.counters.injected += 1
+    departInjections()
   }
 
   /// Begins a packet with the octets of `error` in `range` of `slab`, quoting `sequence` from now on.
@@ -389,10 +445,11 @@ public struct Engine: ~Copyable {
     // Its headers lie in one piece.
     let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
     guard let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span),
-      let (slot, direction) = find(segment)
+      let (place, direction) = injection.origin, connections.isCurrent(place)
     else { return }
-    connections[slot].refused(segment, mtu: mtu, direction, &environment)
-    schedule(slot)
+    connections[place.slot].refused(segment, mtu: mtu, direction, &environment)
+    finish(place.slot)
+    departInjections()
   }
 
   /// The connection of which a segment is quoted, where its numbers are followed, and which way the segment went.
@@ -408,7 +465,10 @@ public struct Engine: ~Copyable {
   // MARK: Time
 
   /// When ``advance(to:)`` has something to do next.
-  public var nextDeadline: Instant? { timers.next }
+  public var nextDeadline: Instant? {
+    guard let due = associationDeadline else { return timers.next }
+    return timers.next.map { min($0, due) } ?? due
+  }
 
   /// Entries in the timer queue, those included that a sooner one has replaced.
   var timerCount: Int { timers.count }
@@ -425,8 +485,10 @@ public struct Engine: ~Copyable {
       }
       connections[place.slot].timersFired(&environment)
       if connections[place.slot].isSettling, connections[place.slot].isSettled { assemble(place.slot) }
-      schedule(place.slot)
+      finish(place.slot)
     }
+    expireAssociations()
+    departInjections()
   }
 
   // MARK: Threads
@@ -449,17 +511,33 @@ public struct Engine: ~Copyable {
       }
       guard isCurrent, connections[exchange.place.slot].phase != .cut else { continue }
       connections[exchange.place.slot].modulesReturned(&environment)
-      schedule(exchange.place.slot)
+      finish(exchange.place.slot)
     }
+    departInjections()
   }
 
-  /// Sees to it that the connection is looked at in time.
-  private mutating func schedule(_ slot: UInt32) {
+  /// Ends the work on a connection: notes which injections are its own, and sees to it that it is looked at in time.
+  mutating func finish(_ slot: UInt32) {
+    while attributed < environment.output.injections.count {
+      if let direction = direction(of: environment.output.injections[attributed], slot) {
+        environment.output.attribute(attributed, to: (connections.place(slot), direction))
+      }
+      attributed += 1
+    }
     let inspection = environment.now + Self.inspectionInterval
     let deadline = min(connections[slot].deadline(environment.settings), inspection)
     if let scheduled = connections[slot].scheduled, scheduled <= deadline { return }
     connections[slot].scheduled = deadline
     timers.schedule(connections.place(slot), at: deadline)
+  }
+
+  /// Which way an injection goes, nil where it is no segment of a connection's.
+  private func direction(of injection: Injection, _ slot: UInt32) -> Direction? {
+    let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
+    guard !injection.isAnswer, let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span) else {
+      return nil
+    }
+    return connections[slot].direction(from: Endpoint(address: segment.ip.source, port: segment.sourcePort))
   }
 
   // MARK: Control
@@ -475,6 +553,8 @@ public struct Engine: ~Copyable {
     if !knowsToServer, !knowsToClient, !connections[slot].isEdited {
       connections[slot].restrict(.translated, &environment)
       assemble(slot)
+      finish(slot)
+      departInjections()
     }
   }
 
@@ -493,7 +573,9 @@ public struct Engine: ~Copyable {
         tallies[attached.id] = ModuleTally(ownCount: attached.description.counters.count)
       }
     }
+    packetModules.apply(configuration, tallies: tallies)
     for slot in connections.occupied {
+      arrangePacketModules(slot)
       if connections[slot].phase == .synReceived || connections[slot].phase == .established
         || connections[slot].isObserved
       {
@@ -501,8 +583,10 @@ public struct Engine: ~Copyable {
       } else {
         relabel(slot)
       }
-      schedule(slot)
+      finish(slot)
     }
+    assembleAssociations()
+    departInjections()
   }
 
   /// Gives a connection without pipelines the flows it belongs to now.
@@ -525,18 +609,50 @@ public struct Engine: ~Copyable {
       }
     }
     statistics.connections = connections.count
-    statistics.memoryInUse = environment.pool.inUse + connections.memory
-    statistics.memoryReserved = environment.pool.reserved + connections.memory
+    let tables = connections.memory + associations.memory
+    statistics.memoryInUse = environment.pool.inUse + tables
+    statistics.memoryReserved = environment.pool.reserved + tables
     return statistics
   }
 
-  /// Up to `limit` connections, those of the flow with the id `flow` where one is given.
+  /// Up to `limit` connections, and behind them associations of UDP; those of the flow with the id `flow` where one is given.
   public func connections(ofFlow flow: UInt32? = nil, limit: Int) -> [ConnectionInfo] {
     var list: [ConnectionInfo] = []
-    for slot in connections.occupied where list.count < limit {
-      let info = connections[slot].info(at: environment.now)
+    func add(_ info: ConnectionInfo) {
       if flow == nil || info.toServer.flow == flow || info.toClient.flow == flow { list.append(info) }
     }
+    for slot in connections.occupied where list.count < limit { add(connections[slot].info(at: environment.now)) }
+    for slot in associations.occupied where list.count < limit { add(associations[slot].info(at: environment.now)) }
     return list
+  }
+
+  /// The connection of that ``ConnectionInfo/id``, or nil where there is none.
+  public func connection(_ id: UInt64) -> ConnectionInfo? {
+    slot(ofConnection: id).map { connections[$0].info(at: environment.now) }
+  }
+
+  /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
+  ///
+  /// - Returns: whether there is a connection of that ``ConnectionInfo/id``.
+  public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
+    environment.now = now
+    guard let slot = slot(ofConnection: id) else { return false }
+    if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
+    finish(slot)
+    departInjections()
+    return true
+  }
+
+  private func slot(ofConnection id: UInt64) -> UInt32? { connections.occupied.first { connections[$0].id == id } }
+
+  /// Octets that modules hold now, all connections together, by ``AttachedModule/id``.
+  public var octetsHeld: [UInt32: Int] {
+    var held: [UInt32: Int] = [:]
+    for slot in connections.occupied {
+      for module in connections[slot].modulePositions where module.tail != module.head {
+        held[module.id, default: 0] += Int(module.tail &- module.head)
+      }
+    }
+    return held
   }
 }

@@ -73,12 +73,7 @@
   mutating func end(in pool: SlabPool) -> OutgoingPacket {
     if unsafe pieces.count - firstPiece > Self.pieceLimit {
       let slab = pool.allocateReserved(atLeast: length)
-      let target = unsafe pool.writable(slab)
-      var offset = 0
-      for index in unsafe firstPiece..<pieces.count {
-        unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset...]).copyMemory(from: pieces[index])
-        offset += unsafe pieces[index].count
-      }
+      unsafe gather(firstPiece..<pieces.count, into: pool.writable(slab))
       unsafe pieces.removeSubrange(firstPiece...)
       slabs.append(slab)
       unsafe pieces.append(pool.bytes(slab, 0, UInt32(length)))
@@ -87,8 +82,40 @@
   }
 
   /// Has the packet that was begun injected.
-  mutating func inject(mark: UInt32, isIPv6: Bool, in pool: SlabPool) {
-    injections.append(Injection(packet: end(in: pool), mark: mark, isIPv6: isIPv6))
+  mutating func inject(mark: UInt32, isIPv6: Bool, isAnswer: Bool = false, in pool: SlabPool) {
+    injections.append(Injection(packet: end(in: pool), mark: mark, isIPv6: isIPv6, isAnswer: isAnswer))
+  }
+
+  /// Notes the connection that the injection at `index` is of.
+  mutating func attribute(_ index: Int, to origin: (ConnectionTable.Place, Direction)) {
+    injections[index].origin = origin
+  }
+
+  /// Sets bits of the mark of the injection at `index`.
+  mutating func mark(_ index: Int, with bits: UInt32) { injections[index].mark |= bits }
+
+  mutating func removeInjection(at index: Int) { injections.remove(at: index) }
+
+  /// Has other octets injected in place of those of the injection at `index`.
+  mutating func replaceInjection(at index: Int, with slab: SlabID, _ range: Range<UInt32>, in pool: SlabPool) {
+    begin()
+    add(slab, range.lowerBound, range.upperBound, in: pool)
+    injections[index].packet = end(in: pool)
+  }
+
+  /// A copy of a packet in one slab of its own, with one reference; nil where the limit is reached.
+  func copy(_ packet: OutgoingPacket, in pool: SlabPool) -> SlabID? {
+    guard let slab = pool.allocate(atLeast: packet.length) else { return nil }
+    unsafe gather(packet.pieces, into: pool.writable(slab))
+    return slab
+  }
+
+  private func gather(_ range: Range<Int>, into target: UnsafeMutableRawBufferPointer) {
+    var offset = 0
+    for index in range {
+      unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset...]).copyMemory(from: pieces[index])
+      offset += unsafe pieces[index].count
+    }
   }
 
   /// Forgets everything and gives the references back.

@@ -13,6 +13,10 @@ public struct Settings: Sendable {
   public var handshakeTimeout: Nanoseconds = .seconds(60)
   /// How long a connection that has ended is remembered, for segments that come late.
   public var closeTimeout: Nanoseconds = .seconds(30)
+  /// Associations of UDP in the table; the one that has been silent for longest makes room for another.
+  public var associationLimit = 65_536
+  /// How long an association of UDP without datagrams is remembered.
+  public var associationTimeout: Nanoseconds = .seconds(180)
 
   /// Which of how many engines this is, so that connections have numbers of their own.
   public var worker = (index: 0, count: 1)

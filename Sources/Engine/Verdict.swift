@@ -21,10 +21,14 @@ public struct OutgoingPacket: Sendable {
 
 /// A packet that the engine sends of its own accord.
 public struct Injection: Sendable {
-  public let packet: OutgoingPacket
+  public internal(set) var packet: OutgoingPacket
   /// The mark it must carry, so that it is not queued again.
-  public let mark: UInt32
+  public internal(set) var mark: UInt32
   public let isIPv6: Bool
+  /// Whether it answers a packet that was refused, and has met all modules that it has to.
+  let isAnswer: Bool
+  /// The connection that it is of, and which way it goes.
+  var origin: (place: ConnectionTable.Place, direction: Direction)?
 }
 
 /// What is known of a packet beside its bytes.

@@ -69,8 +69,7 @@ struct Run: ModuleCommand {
     Signals.onTermination { server.stop() }
     logger.info(
       "ready", metadata: ["queues": "\(queues)", "socket": "\(socket)", "version": "\(Version.current)"])
-    let responder = Responder(controller)
-    try server.run(responder.answer)
+    try server.run(Responder(controller))
     logger.info("ending")
     workers.end()
   }

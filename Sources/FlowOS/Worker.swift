@@ -1,3 +1,4 @@
+import Control
 import Engine
 import Glibc
 import Logging
@@ -14,6 +15,7 @@ struct Worker: ~Copyable {
   private let threads = ModuleThreads()
   /// Those of the other workers.
   private let others: [Mailbox]
+  private let events: EventFeed
   private let logger: Logger
   /// Injections of the batch that have been handed over.
   private var injected = 0
@@ -22,7 +24,9 @@ struct Worker: ~Copyable {
   private static var batch: Int { 32 }
 
   /// - Parameter mailboxes: those of all workers; this one's is the one at ``Settings/worker``.
-  init(queue number: UInt16, settings: Settings, mailboxes: [Mailbox], logger: Logger) throws(NetfilterError) {
+  init(
+    queue number: UInt16, settings: Settings, mailboxes: [Mailbox], events: EventFeed, logger: Logger
+  ) throws(NetfilterError) {
     let queue = try QueueSocket(number)
     let injector = try RawInjector()
     self.queue = queue
@@ -33,6 +37,7 @@ struct Worker: ~Copyable {
     engine = Engine(settings)
     mailbox = mailboxes[settings.worker.index]
     others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
+    self.events = events
     self.logger = logger
   }
 
@@ -133,6 +138,7 @@ struct Worker: ~Copyable {
     for stray in engine.output.strayErrors {
       for other in others { other.offer { $0.receive(stray, at: Self.now) } }
     }
+    events.post(engine.output.events, lost: engine.output.eventsLost)
     injected = 0
     engine.recycle()
   }

@@ -26,6 +26,27 @@ struct TransactionTests {
     #expect(scene.dataPlane.flows.map(\.name) == ["a"])
   }
 
+  @Test("What a file has moved, set and replaced is undone with it")
+  func undone() throws {
+    let scene = try Scene(
+      "flow add web tcp,tcp_dst=80", "pm attach web swap from=a", "pm attach web look", "pm attach web swap from=b")
+    for bad in ["pm move web swap2 --stage 1", "pm attach web wait --run inline", "pm attach web tap --stage 9"] {
+      let error = scene.refusal(
+        of: """
+          pm move web look --stage 1
+          pm set web swap from=c
+          flow replace web udp --on-fail drop
+          pm detach web swap2
+          pm attach web swap from=d
+          \(bad)
+          """)
+      #expect(error?.place?.hasPrefix("setup:6: ") == true, "\(bad): \(error?.place ?? "no place")")
+    }
+    try scene.run("pm move web look --stage 1\npm set web swap from=c\nflow replace web udp --on-fail drop")
+    #expect(scene.dataPlane.flows[0].stages.map { $0.map(\.name) } == [["swap", "look"], ["swap2"]])
+    #expect(scene.dataPlane.flows[0].onFail == .drop)
+  }
+
   @Test("A trial changes nothing, and refuses what would be refused")
   func trial() throws {
     let scene = try Scene()

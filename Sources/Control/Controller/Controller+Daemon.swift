@@ -42,7 +42,7 @@ extension Dump {
         words += ["--name", module.name]
         // The first of a stage makes it, behind those that there are.
         if module.stage == last { words += ["--stage", String(module.stage)] }
-        if module.run != module.description.usualRun { words += ["--run", module.run.rawValue] }
+        if module.run != module.description.runs[0] { words += ["--run", module.run.rawValue] }
         lines.append(ShellWords.join(words))
         last = module.stage
       }

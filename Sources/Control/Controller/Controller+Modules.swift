@@ -32,16 +32,13 @@ extension ModuleAttach {
   /// How the module runs, where it can run so.
   private func runMode(of description: ModuleDescription) throws(ControlError) -> AttachedModule.RunMode {
     let place = "flow '\(flow)', module '\(kind)'"
-    guard let mode = run.map(AttachedModule.RunMode.init(rawValue:)) ?? description.usualRun else {
+    guard let mode = run.map(AttachedModule.RunMode.init(rawValue:)) ?? description.runs[0] else {
       throw ControlError(
         .refused, "a module cannot be run as '\(run ?? "")'", at: place, mend: "use 'inline' or 'thread'")
     }
-    if mode == .inline, description.needsThread {
-      throw ControlError(.refused, "'\(kind)' waits for its bytes", at: place, mend: "run it as 'thread'")
-    }
-    if mode == .thread, description.layer != .app {
-      throw ControlError(
-        .refused, "'\(kind)' works on packets, which cannot wait for a thread", at: place, mend: "run it as 'inline'")
+    guard description.runs.contains(mode) else {
+      let why = mode == .inline ? "waits for its bytes" : "works on packets, which cannot wait for a thread"
+      throw ControlError(.refused, "'\(kind)' \(why)", at: place, mend: "run it as '\(description.runs[0])'")
     }
     return mode
   }
@@ -103,8 +100,10 @@ extension ModuleSet {
       let place = "flow '\(flow.name)', module '\(name)'"
       let merged = Dictionary(uniqueKeysWithValues: module.given).merging(arguments) { _, new in new }
       let given = try module.description.order(merged, at: place)
+      let prototype = try make(type(of: module.prototype), with: given, at: place)
+      try flow.checkEditor(prototype, named: name, at: module.stage)
       flow.modules[index].given = given
-      flow.modules[index].prototype = try make(type(of: module.prototype), with: given, at: place)
+      flow.modules[index].prototype = prototype
       flow.modules[index].revision += 1
       return Reply(revision: module.revision + 1)
     }
@@ -113,7 +112,18 @@ extension ModuleSet {
 
 extension ModuleList {
   public func perform(on controller: Controller) throws(ControlError) -> Reply {
-    Reply(modules: try controller.state.flows(named: flow).flatMap(\.instances))
+    let flows = try controller.state.flows(named: flow)
+    let statistics = controller.dataPlane.statistics()
+    let held = controller.dataPlane.octetsHeld()
+    return Reply(
+      modules: flows.flatMap { flow in
+        zip(flow.modules, flow.instances).map { module, instance in
+          var instance = instance
+          instance.counters = (statistics.modules[module.id]?.common ?? ModuleCounters()).byName
+          instance.octetsHeld = held[module.id] ?? 0
+          return instance
+        }
+      })
   }
 }
 

@@ -31,8 +31,8 @@ extension ModuleKind {
   init(_ description: ModuleDescription) {
     self.init(
       kind: description.kind, layer: description.layer.rawValue, access: description.access.rawValue,
-      peer: description.peer, holdTimeMilliseconds: description.holdTime / .milliseconds(1),
-      holdLimitOctets: description.holdLimit,
+      run: description.runs.map(\.rawValue), peer: description.peer,
+      holdTimeMilliseconds: description.holdTime / .milliseconds(1), holdLimitOctets: description.holdLimit,
       parameters: description.parameters.map {
         Parameter(
           name: $0.name, type: $0.kind.name, defaultValue: $0.defaultValue, unit: $0.unit, help: $0.help)

@@ -31,6 +31,11 @@ public struct WantedState: Sendable {
     return flows[index...index]
   }
 
+  /// The attached modules by their identifiers.
+  var attached: [UInt32: ModuleInstance] {
+    Dictionary(uniqueKeysWithValues: flows.flatMap { flow in zip(flow.modules.map(\.id), flow.instances) })
+  }
+
   mutating func append(_ make: (_ id: UInt32) -> WantedFlow) {
     lastFlowID += 1
     flows.append(make(lastFlowID))
@@ -83,7 +88,8 @@ struct WantedFlow: Sendable {
   var instances: [ModuleInstance] {
     modules.map { module in
       ModuleInstance(
-        flow: name, stage: module.stage, name: module.name, kind: module.description.kind, run: module.run.rawValue,
+        flow: name, stage: module.stage, name: module.name, kind: module.description.kind,
+        layer: module.description.layer.rawValue, access: module.description.access.rawValue, run: module.run.rawValue,
         arguments: Dictionary(uniqueKeysWithValues: module.given), revision: module.revision)
     }
   }
@@ -112,13 +118,8 @@ struct WantedFlow: Sendable {
     modules.removeAll { $0.id == module.id }
     if isInserted {
       for index in modules.indices where modules[index].stage >= stage { modules[index].stage += 1 }
-    } else if module.description.access == .edit,
-      let other = modules.first(where: { $0.stage == stage && $0.description.access == .edit })
-    {
-      throw ControlError(
-        .refused, "stage \(stage) has an editor already: '\(other.name)'",
-        at: "flow '\(name)', module '\(module.name)'",
-        mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
+    } else {
+      try checkEditor(module.prototype, named: module.name, at: stage)
     }
     var module = module
     module.stage = stage
@@ -141,6 +142,18 @@ struct WantedFlow: Sendable {
       last = modules[index].stage
       modules[index].stage = number
     }
+  }
+
+  /// Throws where a module of `description` would be a second editor of `stage`.
+  func checkEditor(
+    _ prototype: any ProcessingModule, named name: String, at stage: Int
+  ) throws(ControlError) {
+    guard prototype.access == .edit,
+      let other = modules.first(where: { $0.name != name && $0.stage == stage && $0.prototype.access == .edit })
+    else { return }
+    throw ControlError(
+      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(self.name)', module '\(name)'",
+      mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
   }
 
   /// The index of the module called `instance`.
@@ -168,6 +181,9 @@ struct WantedModule: Sendable {
 }
 
 extension ModuleDescription {
-  /// How a module runs where nothing else is asked for.
-  var usualRun: AttachedModule.RunMode { needsThread ? .thread : .inline }
+  /// How a module can run, the usual way first. Packets cannot wait for a thread.
+  var runs: [AttachedModule.RunMode] {
+    guard layer == .app else { return [.inline] }
+    return needsThread ? [.thread] : [.inline, .thread]
+  }
 }

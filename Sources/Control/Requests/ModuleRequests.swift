@@ -35,6 +35,8 @@ public struct ModuleKind: Codable, Equatable, Sendable {
   public var kind: String
   public var layer: String
   public var access: String
+  /// How it can run, the usual way first: `inline`, `thread`.
+  public var run: [String]
   public var peer: Bool
   public var holdTimeMilliseconds: Int64
   public var holdLimitOctets: Int
@@ -43,7 +45,7 @@ public struct ModuleKind: Codable, Equatable, Sendable {
   public var help: String
 
   public enum CodingKeys: String, CodingKey {
-    case kind, layer, access, peer, parameters, counters, help
+    case kind, layer, access, run, peer, parameters, counters, help
     case holdTimeMilliseconds = "hold_time_ms"
     case holdLimitOctets = "hold_limit_octets"
   }
@@ -165,7 +167,7 @@ public struct ModuleSet: Change {
   }
 }
 
-/// `pm list`: the attached modules, flow by flow in the order of their stages.
+/// `pm list`: the attached modules, flow by flow in the order of their stages, with what they have counted.
 public struct ModuleList: Request {
   public static let method = "pm.list"
 
@@ -188,8 +190,19 @@ public struct ModuleInstance: Codable, Equatable, Sendable {
   public var stage: Int
   public var name: String
   public var kind: String
+  public var layer: String
+  public var access: String
   public var run: String
   /// The arguments that were given, as they were written; defaults are not among them.
   public var arguments: [String: String]
   public var revision: Int
+  /// By the names of `ModuleCounters`; in the reply to `pm list` only.
+  public var counters: [String: UInt64]?
+  /// Octets that it holds now, all connections together; in the reply to `pm list` only.
+  public var octetsHeld: Int?
+
+  public enum CodingKeys: String, CodingKey {
+    case flow, stage, name, kind, layer, access, run, arguments, revision, counters
+    case octetsHeld = "octets_held"
+  }
 }

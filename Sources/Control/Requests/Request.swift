@@ -34,8 +34,9 @@ enum Methods {
 
   static let all: [any Request.Type] =
     changes + [
-      FlowList.self, FlowShow.self, ModuleTypes.self, ModuleList.self, ConnectionList.self, StatisticsRead.self,
-      Transaction.self, Dump.self, Ping.self, VersionRead.self, Shutdown.self,
+      FlowList.self, FlowShow.self, ModuleTypes.self, ModuleList.self, ConnectionList.self, ConnectionShow.self,
+      ConnectionKill.self, StatisticsRead.self, Monitor.self, Transaction.self, Dump.self, Ping.self, VersionRead.self,
+      Shutdown.self,
     ]
 
   static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.method, $0) })

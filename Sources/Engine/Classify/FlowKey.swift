@@ -48,6 +48,16 @@ struct FlowKey: Hashable, Sendable {
       ip.source.high, ip.source.low, ip.destination.high, ip.destination.low, presence)
   }
 
+  /// Who sent the packet, and to whom.
+  var ends: (source: Endpoint, destination: Endpoint) {
+    let ports = words[7] & Presence.ports != 0 ? words[2] : 0
+    return (
+      Endpoint(
+        address: IPAddress(high: words[3], low: words[4]), port: UInt16(truncatingIfNeeded: ports >> 16)),
+      Endpoint(address: IPAddress(high: words[5], low: words[6]), port: UInt16(truncatingIfNeeded: ports))
+    )
+  }
+
   /// The key of a packet of the peer direction: addresses and ports exchanged, everything else kept.
   func reversed() -> FlowKey {
     var reversed = FlowKey(words: words)

@@ -16,9 +16,11 @@ struct ModuleInstance {
   let owner: Direction
   var revision: Int
   var module: any ProcessingModule
-  let description: ModuleDescription
+  private(set) var description: ModuleDescription
   let tally: ModuleTally
   var state = State.working
+  /// Whether it is to work on a thread of its own.
+  let runsOnThread: Bool
   /// Where it works, if on a thread of its own.
   var exchange: ModuleExchange?
   /// Whether the thread has been told to come to an end.
@@ -32,6 +34,7 @@ struct ModuleInstance {
 
   init(_ attached: AttachedModule, owner: Direction, tally: ModuleTally) {
     id = attached.id
+    runsOnThread = attached.run == .thread
     self.owner = owner
     revision = attached.revision
     module = attached.prototype
@@ -55,6 +58,12 @@ struct ModuleInstance {
     case .offloaded: "offloaded"
     case .failed(let reason): "failed: \(reason)"
     }
+  }
+
+  /// What is told of one that takes no more part.
+  var remains: ConnectionInfo.Module {
+    ConnectionInfo.Module(
+      id: id, direction: ConnectionIdentity.Direction(owner), isPeer: false, head: 0, tail: 0, state: stateName)
   }
 
   /// Whether something is to be done about it.
@@ -85,10 +94,27 @@ struct ModuleInstance {
     if let fault = requests.fault { fail(fault) }
   }
 
+  /// Hands out what the module has asked to become of a datagram.
+  mutating func takeFate() -> ModuleRequests.Fate? {
+    defer { fate = nil }
+    return fate
+  }
+
+  /// Counts a failure and tells of it.
+  func report(_ reason: String, connection: UInt64, _ environment: inout Environment) {
+    environment.counters.moduleFailures += 1
+    tally.common.failures += 1
+    environment.output.add(
+      ModuleEvent(
+        time: environment.now, module: id, connection: connection,
+        content: ModuleEvent.Content("failed", ["reason": reason, "policy": onFail.rawValue])))
+  }
+
   /// Takes over the parameters of a newer prototype.
   mutating func adopt(_ attached: AttachedModule) {
     module = module.adopting(attached.prototype)
     exchange?.adopt(attached.prototype)
+    description = attached.description
     revision = attached.revision
   }
 

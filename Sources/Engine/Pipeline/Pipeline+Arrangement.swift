@@ -96,3 +96,68 @@ extension Pipeline {
 extension Pipeline.Member {
   fileprivate func isSame(as other: Pipeline.Member) -> Bool { instance == other.instance && isPeer == other.isPeer }
 }
+
+extension [Pipeline.Member] {
+  /// Takes an instance out. Says whether it was there.
+  mutating func remove(_ instance: Int) -> Bool {
+    let before = count
+    removeAll { $0.instance == instance }
+    return count < before
+  }
+
+  /// Corrects the indices once the instance at `gone` is removed.
+  mutating func renumber(without gone: Int) {
+    for index in indices where self[index].instance > gone { self[index].instance -= 1 }
+  }
+}
+
+extension [ModuleInstance] {
+  /// The members of a direction: its own modules, then the peers of the other one. Those stand behind, and in reverse, so that
+  /// what one module encloses on the one way it encloses on the other.
+  mutating func members(
+    _ own: [[AttachedModule]], _ policy: Flow.FailurePolicy?, peers: [[AttachedModule]],
+    _ peerPolicy: Flow.FailurePolicy?, _ direction: Direction, _ tallies: [UInt32: ModuleTally]
+  ) -> [[Pipeline.Member]] {
+    let own = own.map { stage in
+      stage.compactMap { attached in
+        index(of: attached, direction, policy, tallies).map { Pipeline.Member(instance: $0, isPeer: false) }
+      }
+    }
+    let peers = peers.reversed().map { stage in
+      stage.filter(\.description.peer).compactMap { attached in
+        index(of: attached, direction.opposite, peerPolicy, tallies).map { Pipeline.Member(instance: $0, isPeer: true) }
+      }
+    }
+    return (own + peers).filter { !$0.isEmpty }
+  }
+
+  /// Has those of `layer` and `owner` come to an end that are not among `wanted`.
+  mutating func retire(
+    _ layer: ModuleDescription.Layer, _ owner: Direction, except wanted: [[AttachedModule]]
+  ) {
+    for index in indices where self[index].owner == owner && self[index].description.layer == layer {
+      guard !wanted.contains(where: { $0.contains { $0.id == self[index].id } }) else { continue }
+      // Nothing is left of one that is over but its record, which goes with the module.
+      self[index].state = .retiring
+    }
+  }
+
+  /// Index of the instance of `attached` that belongs to `owner`; made where there is none, set anew where `pm set` has
+  /// changed it; nil where it takes no more part.
+  private mutating func index(
+    of attached: AttachedModule, _ owner: Direction, _ onFail: Flow.FailurePolicy?, _ tallies: [UInt32: ModuleTally]
+  ) -> Int? {
+    if let index = firstIndex(where: { $0.id == attached.id && $0.owner == owner && $0.state != .retiring }) {
+      self[index].onFail = onFail ?? .pass
+      guard !self[index].isOver else { return nil }
+      if self[index].revision != attached.revision { self[index].adopt(attached) }
+      return index
+    }
+    guard let tally = tallies[attached.id] else { preconditionFailure("every module of a configuration has a tally") }
+    var instance = ModuleInstance(attached, owner: owner, tally: tally)
+    instance.onFail = onFail ?? .pass
+    instance.module.connection(.opened)
+    append(instance)
+    return count - 1
+  }
+}

@@ -179,6 +179,34 @@ struct Pipeline {
   /// Whether all stages have come to the end of the stream.
   var isDone: Bool { stages.allSatisfy(\.isDone) }
 
+  /// Runs the modules over one datagram, all of which comes out again.
+  ///
+  /// - Parameters:
+  ///   - mayEdit: whether editors take part.
+  ///   - limit: octets that a datagram may have.
+  mutating func run(
+    datagram: inout SegmentQueue, mayEdit: Bool, limit: Int, identity: ConnectionIdentity,
+    instances: inout [ModuleInstance], _ environment: inout Environment
+  ) {
+    for index in stages.indices {
+      datagram.move(all: &stages[index].input)
+      for member in stages[index].members.indices where unreleased(index, member) > 0 {
+        let instance = stages[index].members[member].instance
+        if !instances[instance].isOver, mayEdit || instances[instance].description.access == .read {
+          _ = pass(index, member, true, false, identity, &instances, &environment)
+          if stages[index].input.count > limit {
+            instances[instance].fail("it makes a datagram of \(stages[index].input.count) octets; \(limit) fit")
+          }
+          let left = unreleased(index, member)
+          if left > 0 { instances[instance].tally.common.forcedReleases += 1 }
+          instances[instance].tally.common.octetsOut += UInt64(left)
+        }
+        stages[index].advance(member, by: unreleased(index, member))
+      }
+      stages[index].release(to: &datagram, in: environment.pool)
+    }
+  }
+
   /// Lets one member work, where there is something for it.
   private mutating func work(
     _ index: Int, _ member: Int, _ isEnded: Bool, _ patience: Int64?, _ identity: ConnectionIdentity,
@@ -255,6 +283,18 @@ struct Pipeline {
     stages[index].input = window.takeQueue()
     stages[index].advance(member, by: released)
     return released
+  }
+
+  /// Where each member stands.
+  func positions(_ direction: Direction, _ instances: [ModuleInstance]) -> [ConnectionInfo.Module] {
+    stages.flatMap { stage in
+      stage.members.map { member in
+        let instance = instances[member.instance]
+        return ConnectionInfo.Module(
+          id: instance.id, direction: ConnectionIdentity.Direction(direction), isPeer: member.isPeer,
+          head: stage.head(of: member), tail: stage.tail, state: instance.stateName)
+      }
+    }
   }
 
   mutating func removeAll(in pool: SlabPool) {

@@ -28,6 +28,10 @@ public protocol ProcessingModule: Sendable {
   /// Makes the prototype. Runs on the control thread, may read files, and may refuse its arguments.
   init(_ arguments: Arguments) throws(ArgumentError)
 
+  /// Whether this one only looks, where its kind may edit: by its arguments. That of the description where a module does not
+  /// say otherwise.
+  var access: ModuleDescription.Access { get }
+
   /// Works on the direction of the flow that the module is attached to.
   mutating func process(_ window: inout Window) throws
 
@@ -55,6 +59,7 @@ public protocol ProcessingModule: Sendable {
 }
 
 extension ProcessingModule {
+  public var access: ModuleDescription.Access { Self.description.access }
   public var holdTime: Nanoseconds { Self.description.holdTime }
   public mutating func process(_ window: inout Window) throws { window.releaseAll() }
   public mutating func processPeer(_ window: inout Window) throws { window.releaseAll() }
@@ -62,6 +67,15 @@ extension ProcessingModule {
   public mutating func connection(_ change: ConnectionChange) {}
   public mutating func adopt(_ prototype: Self) { self = prototype }
   public mutating func retire() -> Bool { true }
+}
+
+extension ProcessingModule {
+  /// ``description`` as it holds for this one.
+  public var ownDescription: ModuleDescription {
+    var description = Self.description
+    description.access = access
+    return description
+  }
 }
 
 /// What happens to a connection beside its bytes.
@@ -96,7 +110,7 @@ public struct ModuleDescription: Sendable {
   /// The word that names the module in `pm attach FLOW KIND`.
   public let kind: String
   public let layer: Layer
-  public let access: Access
+  public fileprivate(set) var access: Access
   /// Whether the module also works on the peer direction of its connections, see ``ProcessingModule/processPeer(_:)``.
   public let peer: Bool
   /// Whether the module is written as ``ProcessingModule/run(_:)`` alone and so needs a thread.

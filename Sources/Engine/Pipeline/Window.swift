@@ -11,6 +11,9 @@ import DequeModule
 ///
 /// At the layers `ip` and `tcp` a window shows one packet, all of which is released when the module returns. Its octets can be
 /// replaced by as many others; its checksums are set anew where they were right before.
+///
+/// Of UDP a window of the layer `app` shows the payload of one datagram, all of which must be released. It may grow and shrink;
+/// one without octets left is sent as such.
 @safe public struct Window: ~Copyable {
   /// The bytes. Moved in and out for the duration of one call.
   var queue: SegmentQueue
@@ -113,7 +116,8 @@ import DequeModule
     requests.events.append(ModuleEvent.Content(name, fields))
   }
 
-  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come.
+  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of packets and
+  /// datagrams there is none.
   public mutating func wake(after time: Nanoseconds) {
     requests.wake = min(requests.wake ?? .max, max(.milliseconds(1), time))
   }
@@ -182,6 +186,23 @@ import DequeModule
       let (segment, offset) = locate(base + position)
       return unsafe pool.bytes(segment.slab, segment.start, segment.end)[offset]
     }
+  }
+
+  /// The two octets at `position` as a number in network byte order.
+  public mutating func uint16(at position: Int) -> UInt16 {
+    UInt16(self[position]) << 8 | UInt16(self[position + 1])
+  }
+
+  /// The octets of `range` added up for a checksum (RFC 1071); see ``Checksum``.
+  public mutating func sum(of range: Range<Int>, initial: UInt64 = 0) -> UInt64 {
+    var sum = initial
+    var offset = 0
+    forEachSpan(in: range) { span in
+      sum = Checksum.combine(sum, Checksum.sum(span), at: offset)
+      offset += span.count
+      return true
+    }
+    return sum
   }
 
   /// Calls `body` with the octets of `range`, piece by piece and in order, until it answers false.
@@ -372,6 +393,11 @@ import DequeModule
     end += done
     edits += 1
     inserted += UInt64(done)
+  }
+
+  /// Puts a number in network byte order in the place of the two octets at `position`.
+  public mutating func replace(at position: Int, with number: UInt16) {
+    replace(position..<position + 2, with: [UInt8(number >> 8), UInt8(truncatingIfNeeded: number)])
   }
 
   public mutating func insert(_ text: String, at position: Int) { insert(Array(text.utf8), at: position) }

@@ -265,6 +265,13 @@ struct SlabID: Hashable, Sendable {
     return unsafe copyReserved(bytes)
   }
 
+  /// Copies `bytes` to the start of a slab of their own, with one reference; nil where the limit is reached.
+  func copy(whole bytes: UnsafeRawBufferPointer) -> SlabID? {
+    guard let slab = allocate(atLeast: bytes.count) else { return nil }
+    unsafe writable(slab).copyMemory(from: bytes)
+    return slab
+  }
+
   /// As ``copy(_:)``, whatever the limit.
   func copyReserved(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32) {
     if let arena { return unsafe arena.copy(bytes) }

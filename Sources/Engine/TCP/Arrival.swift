@@ -10,6 +10,9 @@ struct Arrival {
   let payloadCount: Int
   let metadata: PacketMetadata
 
+  var headers: PacketHeaders {
+    PacketHeaders(ip: ip, transport: .tcp(tcp), payloadOffset: headerCount, payloadLength: payloadCount)
+  }
   var sequence: InSequence { InSequence(tcp.sequence) }
   /// The number of its first octet of payload; a SYN has one of its own in front of it.
   var payloadSequence: InSequence { sequence + (tcp.flags.contains(.syn) ? 1 : 0) }

@@ -53,6 +53,48 @@ extension Connection {
     if self[direction].sender.map.jumps > 0 { isEdited = true }
   }
 
+  // MARK: Packets
+
+  /// Shows a segment to the modules of the layer `tcp` on one side. Returns what they want to become of it, nil where it goes
+  /// on.
+  mutating func see(
+    _ packet: inout PacketInHand, _ direction: Direction, _ side: KeyPath<Half, [Pipeline.Member]>,
+    _ environment: inout Environment
+  ) -> ModuleRequests.Fate? {
+    var fate: ModuleRequests.Fate?
+    for member in self[direction][keyPath: side] where fate == nil && !instances[member.instance].isOver {
+      fate = instances[member.instance].see(
+        &packet, isPeer: member.isPeer, identity: identity(direction), &environment)
+    }
+    heedModules(&environment)
+    return phase == .cut ? .drop : fate
+  }
+
+  func mayEditDepartures(_ direction: Direction) -> Bool {
+    self[direction].departures.contains { instances[$0.instance].description.access == .edit }
+  }
+
+  /// Gives the connection the modules of the layer `tcp` of its two flows.
+  mutating func arrangePacketModules(
+    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
+  ) {
+    func ofSegments(_ modules: [AttachedModule]?) -> [[AttachedModule]] {
+      (modules ?? []).filter { $0.description.layer == .tcp }.map { [$0] }
+    }
+    instances.retire(.tcp, .toServer, except: ofSegments(toServer?.modules))
+    instances.retire(.tcp, .toClient, except: ofSegments(toClient?.modules))
+    for direction in Direction.allCases {
+      let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
+      self[direction].arrivals = instances.members(
+        ofSegments(own?.arrivals), own?.onFail, peers: ofSegments(peer?.departures), peer?.onFail, direction, tallies
+      ).flatMap(\.self)
+      self[direction].departures = instances.members(
+        ofSegments(own?.departures), own?.onFail, peers: ofSegments(peer?.arrivals), peer?.onFail, direction, tallies
+      ).flatMap(\.self)
+    }
+    heedModules(&environment)
+  }
+
   // MARK: Live changes
 
   /// Gives the connection the modules of its two flows: new ones are made, those that are gone come to an end, the rest
@@ -63,30 +105,15 @@ extension Connection {
   ) {
     self[.toServer].flow = toServer?.id
     self[.toClient].flow = toClient?.id
-    retireMissing(toServer, .toServer)
-    retireMissing(toClient, .toClient)
+    instances.retire(.app, .toServer, except: allowed(toServer))
+    instances.retire(.app, .toClient, except: allowed(toClient))
     for direction in Direction.allCases {
-      let own = direction == .toServer ? toServer : toClient
-      let peer = direction == .toServer ? toClient : toServer
-      // Peers stand behind a direction's own modules, and in reverse, so that what one module encloses on the one way it
-      // encloses on the other.
-      let wanted =
-        allowed(own).map { stage in stage.map { (attached: $0, isPeer: false) } }
-        + allowed(peer).reversed().map { stage in
-          stage.filter(\.description.peer).map { (attached: $0, isPeer: true) }
-        }.filter { !$0.isEmpty }
-      let members = wanted.map { stage in
-        stage.compactMap { attached, isPeer -> Pipeline.Member? in
-          let flow = isPeer ? peer : own
-          let owner = isPeer ? direction.opposite : direction
-          return instance(of: attached, owner, flow?.onFail ?? .pass, tallies, place, &environment).map {
-            Pipeline.Member(instance: $0, isPeer: isPeer)
-          }
-        }
-      }
+      let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
+      let members = instances.members(
+        allowed(own), own?.onFail, peers: allowed(peer), peer?.onFail, direction, tallies)
+      startThreads(place, &environment)
       var rest = SegmentQueue()
-      halves[direction.rawValue].pipeline.arrange(
-        members.filter { !$0.isEmpty }, instances, &rest, in: environment.pool)
+      halves[direction.rawValue].pipeline.arrange(members, instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
       self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
@@ -107,51 +134,22 @@ extension Connection {
     return restriction == nil ? stages : stages.filter { $0.allSatisfy { $0.description.access == .read } }
   }
 
-  /// Has those modules that `flow` does not have any more come to an end.
-  private mutating func retireMissing(_ flow: Flow?, _ owner: Direction) {
-    let wanted = allowed(flow)
-    for index in instances.indices where instances[index].owner == owner {
-      let isWanted = wanted.contains { $0.contains { $0.id == instances[index].id } }
-      if instances[index].isOver, !isWanted {
-        // Nothing is left of it but its record, which goes with the module.
-        instances[index].state = .retiring
-      } else if instances[index].state == .working, !isWanted {
-        instances[index].state = .retiring
-      }
-    }
-  }
-
-  /// Index of the instance of `attached` that belongs to `owner`; made where there is none, set anew where `pm set` has
-  /// changed it; nil where it takes no more part.
-  private mutating func instance(
-    of attached: AttachedModule, _ owner: Direction, _ onFail: Flow.FailurePolicy, _ tallies: [UInt32: ModuleTally],
-    _ place: ConnectionTable.Place, _ environment: inout Environment
-  ) -> Int? {
-    if let index = instances.firstIndex(where: {
-      $0.id == attached.id && $0.owner == owner && $0.state != .retiring
-    }) {
-      instances[index].onFail = onFail
-      guard !instances[index].isOver else { return nil }
-      if instances[index].revision != attached.revision { instances[index].adopt(attached) }
-      return index
-    }
-    guard let tally = tallies[attached.id] else { preconditionFailure("every module of a configuration has a tally") }
-    var instance = ModuleInstance(attached, owner: owner, tally: tally)
-    instance.onFail = onFail
-    instance.module.connection(.opened)
-    if attached.run == .thread, let post = environment.post {
+  /// Puts those modules to work on threads that are to run there and have none yet.
+  private mutating func startThreads(_ place: ConnectionTable.Place, _ environment: inout Environment) {
+    guard let post = environment.post else { return }
+    for index in instances.indices
+    where instances[index].runsOnThread && instances[index].exchange == nil && instances[index].state == .working {
+      let owner = instances[index].owner
       let exchange = ModuleExchange(
-        instance.module, place: place, post: post, pool: environment.pool,
+        instances[index].module, place: place, post: post, pool: environment.pool,
         identities: (identity(owner), identity(owner.opposite)))
       if post.start(exchange) {
-        instance.exchange = exchange
+        instances[index].exchange = exchange
         environment.exchanges[ObjectIdentifier(exchange)] = exchange
       } else {
-        instance.fail("there can be no more threads")
+        instances[index].fail("there can be no more threads")
       }
     }
-    instances.append(instance)
-    return instances.count - 1
   }
 
   /// Whether the pipelines may change now: not while octets have passed that the modules have yet to read, or still hold, for
@@ -179,11 +177,7 @@ extension Connection {
         case .working: continue
         case .failed(let reason):
           guard takeOut(index, environment.pool) else { continue }
-          environment.counters.moduleFailures += 1
-          environment.output.add(
-            ModuleEvent(
-              time: environment.now, module: instances[index].id, connection: id,
-              content: ModuleEvent.Content("failed", ["reason": reason, "policy": instances[index].onFail.rawValue])))
+          instances[index].report(reason, connection: id, &environment)
           switch instances[index].onFail {
           case .pass: hasGone = true
           case .drop:
@@ -198,7 +192,11 @@ extension Connection {
           guard retires(index) else { continue }
           _ = takeOut(index, environment.pool)
           instances.remove(at: index)
-          for direction in Direction.allCases { self[direction].pipeline.renumber(without: index) }
+          for direction in Direction.allCases {
+            self[direction].pipeline.renumber(without: index)
+            self[direction].arrivals.renumber(without: index)
+            self[direction].departures.renumber(without: index)
+          }
           hasGone = true
         }
       }
@@ -246,11 +244,13 @@ extension Connection {
     if instances[index].state == .working { instances[index].state = .offloaded }
   }
 
-  /// Takes a module out of both pipelines; says whether it was in one of them.
+  /// Takes a module out of both directions; says whether it was in one of them.
   private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
     var wasIn = false
     leaveThread(of: instance, in: pool)
     for direction in Direction.allCases {
+      wasIn = self[direction].arrivals.remove(instance) || wasIn
+      wasIn = self[direction].departures.remove(instance) || wasIn
       var rest = SegmentQueue()
       wasIn = self[direction].pipeline.remove(instance, &rest, in: pool) || wasIn
       handOver(&rest, direction, pool)
@@ -259,7 +259,7 @@ extension Connection {
   }
 
   /// Ends the connection: from here on nothing of it passes.
-  private mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
+  mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
     environment.counters.cut += 1
     if fate == .reset {
       for direction in Direction.allCases { injectReset(direction, &environment) }

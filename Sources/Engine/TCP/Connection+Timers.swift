@@ -101,21 +101,9 @@ extension Connection {
       mapEntries: half.sender.map.runCount)
   }
 
-  private var modulePositions: [ConnectionInfo.Module] {
-    Direction.allCases.flatMap { direction in
-      self[direction].pipeline.stages.flatMap { stage in
-        stage.members.map { member in
-          let instance = instances[member.instance]
-          return ConnectionInfo.Module(
-            id: instance.id, direction: ConnectionIdentity.Direction(direction), isPeer: member.isPeer,
-            head: stage.head(of: member), tail: stage.tail, state: instance.stateName)
-        }
-      }
-    }
-      + instances.filter(\.isOver).map { instance in
-        ConnectionInfo.Module(
-          id: instance.id, direction: ConnectionIdentity.Direction(instance.owner), isPeer: false, head: 0, tail: 0,
-          state: instance.stateName)
-      }
+  /// Where its modules stand, in the order of the stages.
+  var modulePositions: [ConnectionInfo.Module] {
+    Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
+      + instances.filter(\.isOver).map(\.remains)
   }
 }

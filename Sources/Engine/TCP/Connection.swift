@@ -14,7 +14,7 @@ struct Connection {
     case timeWait = "time-wait"
     /// A reset went through.
     case closed
-    /// A module, or the failure of one, has ended it: nothing of it passes any more.
+    /// A module, the failure of one, or the control side has ended it: nothing of it passes any more.
     case cut
   }
 

@@ -9,6 +9,9 @@ struct Half {
   /// The TCB towards the source.
   var receiver: Receiver
   var pipeline = Pipeline()
+  /// Modules of the layer `tcp`: those that see its segments on their way in, and on their way out.
+  var arrivals: [Pipeline.Member] = []
+  var departures: [Pipeline.Member] = []
   /// The TCB towards the destination.
   var sender: Sender
   /// The retransmission timer, and for which state it was started.

@@ -3,11 +3,11 @@
 /// A *sum* is a wide integer congruent, modulo 65535, to the sum of the big-endian 16-bit words that it covers: sums
 /// add up with `+`, numbers of a header (a port, a length) can be added as they are, and ``fold(_:)`` makes the
 /// checksum of it. Sums of this module's functions stay below 2^17, so billions of them fit.
-enum Checksum {
+public enum Checksum {
   /// The sum of `bytes`, an odd last one padded with a zero.
   ///
   /// `bytes` starts at an even offset of what is summed; see ``combine(_:_:at:)`` for one that does not.
-  static func sum(_ bytes: Span<UInt8>, initial: UInt64 = 0) -> UInt64 {
+  public static func sum(_ bytes: Span<UInt8>, initial: UInt64 = 0) -> UInt64 {
     let count = bytes.count
     // The words are added in host order, as the order does not matter until the end (RFC 1071 section 2 (B)), and 32
     // bits at a time in 64, so that carries gather in the upper halves.
@@ -43,12 +43,12 @@ enum Checksum {
   }
 
   /// The checksum to store where the field was zero in `sum`. Over bytes whose checksum is right, it is 0.
-  static func fold(_ sum: UInt64) -> UInt16 { ~narrow(sum) }
+  public static func fold(_ sum: UInt64) -> UInt16 { ~narrow(sum) }
 
   /// The sum of the pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1).
   ///
   /// - Parameter length: Octets of transport header and payload.
-  static func pseudoHeader(
+  public static func pseudoHeader(
     source: IPAddress, destination: IPAddress, protocolNumber: UInt8, length: Int, isIPv6: Bool
   ) -> UInt64 {
     var sum = UInt64(protocolNumber) &+ UInt64(length)
@@ -61,7 +61,7 @@ enum Checksum {
   }
 
   /// The checksum after one aligned word under it changed (RFC 1624, equation 3).
-  static func update(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
+  public static func update(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
     fold(UInt64(~checksum) &+ UInt64(~old) &+ UInt64(new))
   }
 
@@ -89,6 +89,11 @@ enum Checksum {
         length: end - ip.headerLength, isIPv6: ip.isIPv6)
     }
     return fold(Self.sum(packet.extracting(ip.headerLength..<end), initial: sum)) == 0
+  }
+
+  /// Whether the checksum of an IPv4 header is right; true for IPv6, which has none.
+  static func verifyHeader(packet: Span<UInt8>, headers: PacketHeaders) -> Bool {
+    headers.ip.isIPv6 || fold(sum(packet.extracting(..<headers.ip.headerLength))) == 0
   }
 
   @inline(__always) private static func addWithCarry(_ sum: inout UInt64, _ word: UInt64) {

@@ -15,6 +15,53 @@ enum HeaderPatch {
     }
   }
 
+  /// Clears DF of an IPv4 header, and gives it an identification that its fragments can be told by (RFC 6864). The checksum is
+  /// left to the caller.
+  static func allowFragments(identification: UInt16, in bytes: inout MutableSpan<UInt8>) {
+    bytes.store(identification, at: 4)
+    bytes.store(bytes.uint16(at: 6) & 0xbfff, at: 6)
+  }
+
+  /// Sets every checksum of a whole packet that has `headers`: IPv4's, and that of TCP, UDP or ICMP. UDP over IPv4 that goes
+  /// without one (RFC 768) stays without.
+  static func setChecksums(of headers: PacketHeaders, in bytes: inout MutableSpan<UInt8>) {
+    let ip = headers.ip
+    if !ip.isIPv6 { setIPv4Checksum(in: &bytes) }
+    let start = ip.headerLength
+    let end = headers.payloadOffset + headers.payloadLength
+    let field: Int
+    switch headers.transport {
+    case .tcp: field = start + 16
+    case .udp: field = start + 6
+    case .icmp: field = start + 2
+    case .fragment, .other: return
+    }
+    var isUDP = false
+    if case .udp = headers.transport {
+      isUDP = true
+      if !ip.isIPv6, bytes.uint16(at: field) == 0 { return }
+    }
+    var sum: UInt64 = 0
+    if ip.isIPv6 || ip.protocolNumber != ProtocolNumber.icmp {
+      sum = Checksum.pseudoHeader(
+        source: ip.source, destination: ip.destination, protocolNumber: ip.protocolNumber, length: end - start,
+        isIPv6: ip.isIPv6)
+    }
+    bytes.store(0 as UInt16, at: field)
+    let checksum = Checksum.fold(Checksum.sum(bytes.span.extracting(start..<end), initial: sum))
+    if isUDP { setUDPChecksum(checksum, in: &bytes, udp: start) } else { bytes.store(checksum, at: field) }
+  }
+
+  /// Sets the length of header and payload.
+  static func setUDPLength(_ length: Int, in bytes: inout MutableSpan<UInt8>, udp: Int) {
+    bytes.store(UInt16(length), at: udp + 4)
+  }
+
+  /// Sets the checksum; the other zero where it is zero, which would say that there is none (RFC 768).
+  static func setUDPChecksum(_ checksum: UInt16, in bytes: inout MutableSpan<UInt8>, udp: Int) {
+    bytes.store(checksum == 0 ? 0xffff : checksum, at: udp + 6)
+  }
+
   private static func setIPv4Checksum(in bytes: inout MutableSpan<UInt8>) {
     bytes.store(0 as UInt16, at: 10)
     bytes.store(Checksum.fold(Checksum.sum(bytes.span.extracting(0..<Int(bytes[0] & 0xf) * 4))), at: 10)

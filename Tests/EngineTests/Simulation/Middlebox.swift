@@ -11,6 +11,8 @@ struct Middlebox: ~Copyable {
   private var announced: [EditableConnection] = []
   /// What the kernel takes of an injected packet, in octets.
   var interfaceMTU = Int.max
+  /// The marks of what was injected last.
+  private(set) var injectedMarks: [UInt32] = []
   /// ICMP errors for other engines.
   private(set) var strayErrors: [StrayError] = []
   private var now = Instant.zero
@@ -34,7 +36,10 @@ struct Middlebox: ~Copyable {
   }
 
   /// Swaps in a flow for each match.
-  mutating func configure(flows: [(match: String, modules: [any ProcessingModule])], at now: Instant = .zero) throws {
+  mutating func configure(
+    flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass,
+    at now: Instant = .zero
+  ) throws {
     var list: [Flow] = []
     for (index, flow) in flows.enumerated() {
       let attached = flow.modules.enumerated().map {
@@ -44,14 +49,14 @@ struct Middlebox: ~Copyable {
       list.append(
         Flow(
           id: UInt32(index + 1), name: "f\(index)", match: try Match(parsing: flow.match, portNamed: { _ in nil }),
-          priority: 0, stages: attached.map { [$0] }))
+          priority: 0, onFail: onFail, stages: attached.map { [$0] }))
     }
     engine.apply(Configuration(flows: list), at: now)
   }
 
   mutating func receive(
     _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32 = 0,
-    at now: Instant
+    isSound: Bool = true, at now: Instant
   ) -> Outcome {
     self.now = now
     arrived += 1
@@ -80,7 +85,9 @@ struct Middlebox: ~Copyable {
       }
     }
     outcome.injected = takeInjections()
-    if outcome.kind == .mangled, let packet = outcome.packet { #expect(packet.isChecksumRight) }
+    if outcome.kind == .mangled, let packet = outcome.packet {
+      #expect(!isSound || packet.isChecksumRight && packet.isHeaderSound)
+    }
     return outcome
   }
 
@@ -107,6 +114,7 @@ struct Middlebox: ~Copyable {
   /// What the engine sent of its own accord.
   mutating func takeInjections() -> [TCPPacket] {
     var list: [TCPPacket] = []
+    injectedMarks = engine.output.injections.map(\.mark)
     var index = 0
     while index < engine.output.injections.count {
       let injection = engine.output.injections[index]

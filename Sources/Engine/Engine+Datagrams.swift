@@ -1,0 +1,144 @@
+import DequeModule
+
+/// Datagrams of UDP: each goes through the pipelines of its association by itself.
+extension Engine {
+  mutating func datagramArrived(
+    _ udp: UDPHeader, _ headers: PacketHeaders, _ key: FlowKey, _ flow: Int?, _ passage: inout Passage
+  ) -> Verdict {
+    let source = Endpoint(address: headers.ip.source, port: udp.sourcePort)
+    let destination = Endpoint(address: headers.ip.destination, port: udp.destinationPort)
+    guard let slot = association(source, destination, key, flow) else { return .accept(mark: nil) }
+    guard isSound(&passage, headers) else {
+      environment.counters.badChecksum += 1
+      return .accept(mark: nil)
+    }
+    associations.touch(slot, at: environment.now)
+    let direction = associations[slot].direction(from: source)
+    if associations[slot][direction].flowKey == nil {
+      associations[slot][direction].flowKey = key
+      if let flow, associations[slot][direction.opposite].flow != configuration.flows[flow].id {
+        flowCounters[slots[flow]].connections += 1
+      }
+      assembleAssociation(slot)
+    }
+
+    let start = passage.start + UInt32(headers.payloadOffset)
+    let end = start + UInt32(headers.payloadLength)
+    var datagram = SegmentQueue()
+    environment.pool.retain(passage.slab)
+    datagram.append(.kept(passage.slab, start, end, source: InSequence(0)))
+    // Where one datagram ends and the next begins in a super-packet is not told.
+    let limit = OutgoingPacket.limit - headers.payloadOffset
+    let fate = associations[slot].datagramArrived(
+      &datagram, direction, mayEdit: !passage.metadata.isGSO, limit: limit, &environment)
+    defer { datagram.removeAll(in: environment.pool) }
+    switch fate {
+    case .drop: return .drop
+    case .reset:
+      let road = packetModules.road(passage.flow)
+      answer(
+        PacketInHand(slab: passage.slab, start: passage.start, headers: headers, isSound: true), passage.metadata,
+        through: road.backFromArrival(road.arrivals.count, packetModules.instances))
+      return .drop
+    case nil: break
+    }
+    guard !datagram.isWhole(passage.slab, start..<end), datagram.count <= limit else {
+      associations[slot].left(headers.payloadLength, direction, isChanged: false)
+      return .accept(mark: nil)
+    }
+    associations[slot].left(datagram.count, direction, isChanged: true)
+    return load(datagram, headers, passage)
+  }
+
+  /// The association of a datagram; made where there is none, and modules for it.
+  private mutating func association(
+    _ source: Endpoint, _ destination: Endpoint, _ key: FlowKey, _ flow: Int?
+  ) -> Int? {
+    if let slot = associations.find(ConnectionKey(source, destination)) { return slot }
+    let peer = configuration.classifier.lookupWithoutLink(key.reversed())
+    guard [flow, peer].contains(where: { $0.map { !configuration.flows[$0].streamStages.isEmpty } ?? false }) else {
+      return nil
+    }
+    while associations.count >= environment.settings.associationLimit, let oldest = associations.leastRecent {
+      forget(oldest)
+    }
+    environment.counters.associationsOpened += 1
+    return associations.insert(
+      Association(id: nextNumber(), client: source, server: destination, now: environment.now))
+  }
+
+  /// Gives an association the pipelines of its flows.
+  private mutating func assembleAssociation(_ slot: Int) {
+    let toServer = associations[slot][.toServer].flowKey.flatMap(configuration.classifier.lookup)
+    let toClient = associations[slot][.toClient].flowKey.flatMap(configuration.classifier.lookup)
+    associations[slot].reconfigure(
+      toServer: toServer.map { configuration.flows[$0] }, toClient: toClient.map { configuration.flows[$0] },
+      tallies: tallies, &environment)
+  }
+
+  mutating func assembleAssociations() {
+    for slot in associations.occupied { assembleAssociation(slot) }
+  }
+
+  private mutating func forget(_ slot: Int) {
+    environment.counters.associationsClosed += 1
+    associations[slot].end()
+    associations.remove(slot)
+  }
+
+  /// When the next association may be forgotten.
+  var associationDeadline: Instant? {
+    associations.leastRecent.map { associations[$0].lastDatagram + environment.settings.associationTimeout }
+  }
+
+  /// Forgets the associations of which nothing has come for too long.
+  mutating func expireAssociations() {
+    while let due = associationDeadline, due <= environment.now, let oldest = associations.leastRecent {
+      forget(oldest)
+    }
+  }
+
+  /// The datagram that came, with another payload. One without a checksum (RFC 768) stays without.
+  private mutating func load(
+    _ payload: borrowing SegmentQueue, _ headers: PacketHeaders, _ passage: Passage
+  ) -> Verdict {
+    let pool = environment.pool
+    let count = headers.payloadOffset
+    guard let slab = pool.allocate(atLeast: count) else { return .drop }
+    let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<count])
+    unsafe place.copyMemory(from: pool.bytes(passage.slab, passage.start, passage.start + UInt32(count)))
+    var span = unsafe place.bindMemory(to: UInt8.self).mutableSpan
+    environment.output.begin()
+    environment.output.add(slab, 0, UInt32(count), in: pool)
+    pool.release(slab)
+    for piece in payload.segments { environment.output.add(piece.slab, piece.start, piece.end, in: pool) }
+    // That it fits the path was its source's promise, for what it has sent. Routers of IPv6 never cut.
+    if !headers.ip.isIPv6, headers.ip.dontFragment, payload.count > headers.payloadLength {
+      HeaderPatch.allowFragments(identification: environment.nextIdentification(), in: &span)
+    }
+    HeaderPatch.setTotalLength(count + payload.count, in: &span)
+    let udp = count - 8
+    HeaderPatch.setUDPLength(8 + payload.count, in: &span, udp: udp)
+    if headers.ip.isIPv6 || span.uint16(at: udp + 6) != 0 {
+      span.store(0 as UInt16, at: udp + 6)
+      let pseudo = Checksum.pseudoHeader(
+        source: headers.ip.source, destination: headers.ip.destination, protocolNumber: ProtocolNumber.udp,
+        length: 8 + payload.count, isIPv6: headers.ip.isIPv6)
+      let header = Checksum.sum(span.span.extracting(udp...), initial: pseudo)
+      HeaderPatch.setUDPChecksum(Checksum.fold(environment.output.payloadSum(initial: header)), in: &span, udp: udp)
+    }
+    return .mangle(environment.output.end(in: pool), mark: nil)
+  }
+}
+
+extension SegmentQueue {
+  /// Whether these are the octets in `range` of `slab`, all of them and in their order.
+  fileprivate func isWhole(_ slab: SlabID, _ range: Range<UInt32>) -> Bool {
+    var at = range.lowerBound
+    for segment in segments where segment.count > 0 {
+      guard segment.slab == slab, segment.start == at else { return false }
+      at = segment.end
+    }
+    return at == range.upperBound
+  }
+}

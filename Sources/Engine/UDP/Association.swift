@@ -1,0 +1,145 @@
+/// What two ends say to each other by UDP: datagrams of the same addresses and ports, in both directions.
+///
+/// Every datagram goes through the pipeline of its direction by itself and leaves at once, so nothing is ever held.
+struct Association {
+  let id: UInt64
+  /// Who sent the first datagram that was seen.
+  let client: Endpoint
+  let server: Endpoint
+  private var paths: InlineArray<2, Path>
+  private(set) var instances: [ModuleInstance] = []
+  private(set) var isEdited = false
+  /// What becomes of its datagrams, where a module has failed and its flow says so.
+  private(set) var fate: ModuleRequests.Fate?
+  private let opened: Instant
+  var lastDatagram: Instant
+
+  /// One direction.
+  struct Path {
+    /// ``Flow/id`` of the flow that it belongs to.
+    var flow: UInt32?
+    /// The fields of its first datagram, by which it is classified.
+    var flowKey: FlowKey?
+    var pipeline = Pipeline()
+    var octetsIn: UInt64 = 0
+    var octetsOut: UInt64 = 0
+  }
+
+  init(id: UInt64, client: Endpoint, server: Endpoint, now: Instant) {
+    self.id = id
+    self.client = client
+    self.server = server
+    paths = InlineArray(repeating: Path())
+    opened = now
+    lastDatagram = now
+  }
+
+  var key: ConnectionKey { ConnectionKey(client, server) }
+
+  subscript(direction: Direction) -> Path {
+    _read { yield paths[direction.rawValue] }
+    _modify { yield &paths[direction.rawValue] }
+  }
+
+  func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
+
+  /// Runs the modules over the payload of one datagram, and says what is to become of that one; nil where it goes on with what
+  /// `datagram` is then.
+  ///
+  /// - Parameter limit: octets of payload that can leave in its packet; a module that makes more of it has failed.
+  mutating func datagramArrived(
+    _ datagram: inout SegmentQueue, _ direction: Direction, mayEdit: Bool, limit: Int,
+    _ environment: inout Environment
+  ) -> ModuleRequests.Fate? {
+    self[direction].octetsIn += UInt64(datagram.count)
+    guard fate == nil else { return fate }
+    let identity = ConnectionIdentity(
+      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
+      serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
+    paths[direction.rawValue].pipeline.run(
+      datagram: &datagram, mayEdit: mayEdit, limit: limit, identity: identity, instances: &instances,
+      &environment)
+    let asked = heedModules(&environment)
+    return fate ?? asked
+  }
+
+  mutating func left(_ octets: Int, _ direction: Direction, isChanged: Bool) {
+    self[direction].octetsOut += UInt64(octets)
+    isEdited = isEdited || isChanged
+  }
+
+  /// Gives the association the modules of its two flows. One that is written for a thread can take no part.
+  mutating func reconfigure(
+    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
+  ) {
+    self[.toServer].flow = toServer?.id
+    self[.toClient].flow = toClient?.id
+    func stages(_ flow: Flow?) -> [[AttachedModule]] {
+      (flow?.streamStages ?? []).map { $0.filter { !$0.description.needsThread } }
+    }
+    instances.retire(.app, .toServer, except: stages(toServer))
+    instances.retire(.app, .toClient, except: stages(toClient))
+    for direction in Direction.allCases {
+      let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
+      let members = instances.members(stages(own), own?.onFail, peers: stages(peer), peer?.onFail, direction, tallies)
+      var rest = SegmentQueue()
+      self[direction].pipeline.arrange(members, instances, &rest, in: environment.pool)
+    }
+    _ = heedModules(&environment)
+  }
+
+  /// Takes out what has come to an end or failed, and returns what a module has asked to become of the datagram at hand.
+  private mutating func heedModules(_ environment: inout Environment) -> ModuleRequests.Fate? {
+    var asked: ModuleRequests.Fate?
+    for index in instances.indices.reversed() where instances[index].isRestless {
+      asked = instances[index].takeFate() ?? asked
+      switch instances[index].state {
+      case .working: break
+      case .failed(let reason):
+        guard takeOut(index, environment.pool) else { continue }
+        instances[index].report(reason, connection: id, &environment)
+        switch instances[index].onFail {
+        case .pass: break
+        case .drop: fate = .drop
+        case .reset: fate = .reset
+        }
+      case .offloaded: _ = takeOut(index, environment.pool)
+      case .retiring:
+        guard instances[index].module.retire() else { continue }
+        _ = takeOut(index, environment.pool)
+        instances.remove(at: index)
+        for direction in Direction.allCases { self[direction].pipeline.renumber(without: index) }
+      }
+    }
+    return asked
+  }
+
+  private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
+    var wasIn = false
+    for direction in Direction.allCases {
+      var rest = SegmentQueue()
+      wasIn = self[direction].pipeline.remove(instance, &rest, in: pool) || wasIn
+    }
+    return wasIn
+  }
+
+  /// Tells the modules that it is forgotten.
+  mutating func end() {
+    for index in instances.indices where !instances[index].isOver { instances[index].module.connection(.closed) }
+  }
+
+  func info(at now: Instant) -> ConnectionInfo {
+    ConnectionInfo(
+      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
+      serverPort: server.port, state: fate == nil ? "udp" : "cut", isEdited: isEdited, age: now - opened,
+      idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
+      modules: Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
+        + instances.filter(\.isOver).map(\.remains))
+  }
+
+  private func info(_ direction: Direction) -> ConnectionInfo.Direction {
+    ConnectionInfo.Direction(
+      flow: self[direction].flow, octetsIn: self[direction].octetsIn, octetsOut: self[direction].octetsOut, held: 0,
+      unacknowledged: 0, shift: 0, mapEntries: 0)
+  }
+}
