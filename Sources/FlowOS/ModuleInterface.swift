@@ -1,5 +1,5 @@
 // What the author of a module needs, so that `import FlowOS` is the one import of a module. The rest of the engine is for
-// those who drive it.
+// those who drive it. Operators of a type cannot be handed on by themselves: an author reckons with `Instant.nanoseconds`.
 
 @_exported import struct Engine.ArgumentError
 @_exported import struct Engine.Arguments

@@ -9,8 +9,11 @@ import Engine
 /// The module is attached to the direction from the server to the client: what ``feed(_:isEnded:)`` gives comes from the
 /// server, and ``output`` is what the client gets. Each call of it is one segment of up to 65,000 octets. Time stands still until
 /// ``pass(_:)``.
+///
+/// A module that is written as ``ProcessingModule/run(_:)`` has a thread of its own; each call waits until that waits for more.
 @safe public final class Bench {
-  private var engine = Engine()
+  private var engine: Engine
+  private let threads = Threads()
   private var now = Instant(nanoseconds: 1_000_000_000)
   private var toServer = Stream(start: 1_000)
   private var toClient = Stream(start: 5_000)
@@ -18,6 +21,7 @@ import Engine
   private var revision = 0
   private var isAttached = true
   private let onFail: Flow.FailurePolicy
+  private let run: AttachedModule.RunMode
   private let description: ModuleDescription
   /// Events of the module so far.
   public private(set) var events: [ModuleEvent.Content] = []
@@ -26,23 +30,32 @@ import Engine
 
   /// Puts a module of `kind` to work, with arguments as a user writes them at `pm attach`.
   ///
-  /// - Parameter cutsOffFailures: whether a failure of the module cuts its connection off, as `--on-fail drop` does; else the
-  ///   bytes go on without it.
+  /// - Parameters:
+  ///   - runsAsThread: whether it runs as with `--run thread`; one that needs a thread always does.
+  ///   - cutsOffFailures: whether a failure of the module cuts its connection off, as `--on-fail drop` does; else the bytes go on
+  ///     without it.
   /// - Throws: what is wrong with the arguments.
   public convenience init<Module: ProcessingModule>(
-    _ kind: Module.Type, _ arguments: KeyValuePairs<String, String> = [:], cutsOffFailures: Bool = false
+    _ kind: Module.Type, _ arguments: KeyValuePairs<String, String> = [:], runsAsThread: Bool = false,
+    cutsOffFailures: Bool = false
   ) throws(ArgumentError) {
-    self.init(try Self.make(kind, arguments), cutsOffFailures: cutsOffFailures)
+    self.init(try Self.make(kind, arguments), runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures)
   }
 
   /// Puts `prototype` to work.
-  public init(_ prototype: some ProcessingModule, cutsOffFailures: Bool = false) {
+  public init(_ prototype: some ProcessingModule, runsAsThread: Bool = false, cutsOffFailures: Bool = false) {
+    var settings = Settings()
+    settings.threads = threads
+    engine = Engine(settings)
     self.prototype = prototype
+    run = runsAsThread || type(of: prototype).description.needsThread ? .thread : .inline
     description = type(of: prototype).description
     onFail = cutsOffFailures ? .drop : .pass
     configure()
     open()
   }
+
+  deinit { threads.end() }
 
   private static func make<Module: ProcessingModule>(
     _ kind: Module.Type, _ arguments: KeyValuePairs<String, String>
@@ -108,12 +121,16 @@ import Engine
     acknowledge()
     while let deadline = engine.nextDeadline, deadline <= end {
       now = max(now, deadline)
+      threads.setTime(now)
       engine.advance(to: now)
       carry(nil)
       acknowledge()
       send()
     }
     now = end
+    threads.setTime(now)
+    carry(nil)
+    acknowledge()
   }
 
   /// Lets so much time go by that nothing may be held any more.
@@ -174,7 +191,7 @@ import Engine
 
   private func configure() {
     statistics = engine.statistics.modules[Self.id] ?? statistics
-    let attached = AttachedModule(id: Self.id, name: "module", revision: revision, prototype: prototype)
+    let attached = AttachedModule(id: Self.id, name: "module", revision: revision, run: run, prototype: prototype)
     let flow = Flow(
       id: 1, name: "bench", match: Self.match, priority: 0, onFail: onFail, stages: isAttached ? [[attached]] : [])
     engine.apply(Configuration(flows: [flow]), at: now)
@@ -238,9 +255,21 @@ import Engine
     }
   }
 
-  /// Takes a segment, and then what the engine has injected, to where they go; and notes what the module has told.
+  /// Takes a segment, and then what the engine has injected, to where they go; and then what comes of a module on a thread.
   private func carry(_ segment: Segment?) {
     if let segment { arrive(segment) }
+    takeOutput()
+    guard run == .thread else { return }
+    threads.settle()
+    while engine.hasReturns {
+      engine.collect(at: now)
+      takeOutput()
+      threads.settle()
+    }
+  }
+
+  /// Takes what the engine has injected to where it goes, and notes what the module has told.
+  private func takeOutput() {
     for index in engine.output.injections.indices {
       arrive(Segment(packet: gather(engine.output.injections[index].packet)))
     }

@@ -5,26 +5,28 @@ import Engine
 ///
 ///     try check(Shout.self, on: "Hello! How are you!".utf8) { Array($0.text.replacing("!", with: "!!").utf8) }
 ///
+/// - Parameter runsAsThread: as in ``Bench``.
 /// - Throws: a ``Difference`` that names the seed: `seeds: 17..<18` does that one again. An ``ArgumentError`` where the module
 ///   refuses its arguments.
 public func check<Module: ProcessingModule>(
   _ kind: Module.Type, _ arguments: KeyValuePairs<String, String> = [:], on input: some Collection<UInt8>,
-  seeds: Range<Int> = 0..<100, equals reference: ([UInt8]) -> [UInt8]
+  runsAsThread: Bool = false, seeds: Range<Int> = 0..<100, equals reference: ([UInt8]) -> [UInt8]
 ) throws {
   let input = Array(input)
   let wanted = reference(input)
-  try check(kind, arguments, onRandom: { _ in input }, seeds: seeds, equals: { _ in wanted })
+  try check(
+    kind, arguments, onRandom: { _ in input }, runsAsThread: runsAsThread, seeds: seeds, equals: { _ in wanted })
 }
 
 /// As the other, with an input made anew for each seed.
 public func check<Module: ProcessingModule>(
   _ kind: Module.Type, _ arguments: KeyValuePairs<String, String> = [:], onRandom input: (inout SplitMix) -> [UInt8],
-  seeds: Range<Int> = 0..<100, equals reference: ([UInt8]) -> [UInt8]
+  runsAsThread: Bool = false, seeds: Range<Int> = 0..<100, equals reference: ([UInt8]) -> [UInt8]
 ) throws {
   for seed in seeds {
     var random = SplitMix(seed: seed)
     let bytes = input(&random)
-    let bench = try Bench(kind, arguments)
+    let bench = try Bench(kind, arguments, runsAsThread: runsAsThread)
     let pieces = bench.feed(bytes, cutBy: &random)
     // Whoever sends bytes at a time of its own gets it.
     for _ in 0..<60 where !bench.isFinished { bench.pass(.seconds(60)) }

@@ -7,13 +7,10 @@ import Engine
 public struct AdBlock: ProcessingModule {
   public static let description = ModuleDescription(
     kind: "adblock", access: .edit, peer: true,
-    parameters: [
-      Parameter("list", .path, default: "", help: "file of patterns, one a line; empty for the ad scripts of Google")
-    ],
+    parameters: [Parameter("list", .path, default: "", help: "file of patterns; empty for the ad scripts of Google")],
     counters: HTTPBody<ScriptClipper>.counters,
     // A lost packet in the middle of a head comes again within that time, after its first or second timeout.
-    holdTime: .milliseconds(1_000),
-    holdLimit: HTTPBody<ScriptClipper>.holdLimit,
+    holdTime: .milliseconds(1_000), holdLimit: HTTPBody<ScriptClipper>.holdLimit,
     help: "Clips script elements whose tag matches a list of ads out of HTML pages.")
 
   private var http: HTTPBody<ScriptClipper>

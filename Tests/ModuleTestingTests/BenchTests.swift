@@ -114,3 +114,63 @@ struct BenchTests {
     #expect(throws: ArgumentError.self) { try Bench(Puppet.self, ["wrod": "x"]) }
   }
 }
+
+/// Written like a program that reads from a socket: replaces the octet before each !.
+private struct Reader: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "reader", access: .edit, needsThread: true,
+    parameters: [Parameter("word", .bytes, default: "?", help: "what")], counters: ["words"],
+    help: "Reads like a program.")
+  private let word: [UInt8]
+
+  init(_ arguments: Arguments) { word = arguments.bytes("word") }
+
+  mutating func run(_ window: inout Window) {
+    while window.read() {
+      while let place = window.find("!") {
+        window.replace(place..<place + 1, with: word)
+        window.count(0)
+      }
+      window.releaseAll()
+    }
+  }
+}
+
+struct ThreadBenchTests {
+  private func questioned(_ bytes: [UInt8]) -> [UInt8] {
+    bytes.map { $0 == UInt8(ascii: "!") ? UInt8(ascii: "?") : $0 }
+  }
+
+  @Test func checksAModuleThatReads() throws {
+    try check(Reader.self, on: "Hello! You! there!!".utf8, equals: questioned)
+  }
+
+  @Test func checksAModuleOfCallsOnAThread() throws {
+    try check(Puppet.self, on: "Hello? You? there??".utf8, runsAsThread: true) { bytes in
+      bytes.map { $0 == UInt8(ascii: "?") ? UInt8(ascii: "!") : $0 }
+    }
+  }
+
+  @Test func waitsUntilTheModuleWaits() throws {
+    let bench = try Bench(Reader.self)
+    bench.feed("one!")
+    #expect(bench.output == Array("one?".utf8))
+    #expect(bench.count("words") == 1)
+    try bench.set(["word": "."])
+    bench.feed(" two!")
+    #expect(bench.output == Array("one? two.".utf8))
+    #expect(bench.retire())
+    bench.feed(" three!", isEnded: true)
+    #expect(bench.output == Array("one? two. three!".utf8))
+    #expect(bench.isFinished)
+  }
+
+  @Test func letsTimeGoByForOneOnAThread() throws {
+    let bench = try Bench(Puppet.self, runsAsThread: true)
+    bench.feed("hold?")
+    bench.pass(.milliseconds(150))
+    #expect(bench.output.isEmpty)
+    bench.expire()
+    #expect(bench.output == Array("hold!".utf8))
+  }
+}

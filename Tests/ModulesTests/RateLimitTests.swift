@@ -8,7 +8,11 @@ struct RateLimitTests {
   private let octets = (0..<200_000).map { UInt8(truncatingIfNeeded: $0 / 7) }
 
   @Test func changesNothingAndLosesNothing() throws {
-    try check(RateLimit.self, ["rate": "1000", "burst": "100"], on: octets.prefix(3_000)) { $0 }
+    for runsAsThread in [false, true] {
+      try check(
+        RateLimit.self, ["rate": "1000", "burst": "100"], on: octets.prefix(3_000), runsAsThread: runsAsThread
+      ) { $0 }
+    }
   }
 
   @Test func letsTheBurstGoAtOnceAndTheRestAtTheRate() throws {
@@ -26,8 +30,9 @@ struct RateLimitTests {
     #expect(bench.output.count == 65_000)
   }
 
-  @Test func keepsTheEndOfTheStreamBehindWhatWaits() throws {
-    let bench = try Bench(RateLimit.self, ["rate": "1000", "burst": "1000"])
+  @Test(arguments: [false, true])
+  func keepsTheEndOfTheStreamBehindWhatWaits(runsAsThread: Bool) throws {
+    let bench = try Bench(RateLimit.self, ["rate": "1000", "burst": "1000"], runsAsThread: runsAsThread)
     bench.feed(octets.prefix(3_000), isEnded: true)
     bench.pass(.seconds(1))
     #expect((1_500...2_000).contains(bench.output.count))

@@ -14,10 +14,14 @@ FLOWOS, FLOWCTL = BINARIES / "flowos", BINARIES / "flowctl"
 
 
 class Daemon:
-    """A daemon from `with` to the end of it; its socket lies in a directory of its own."""
+    """A daemon from `with` to the end of it; its socket lies in a directory of its own.
 
-    def __init__(self, net, *arguments, queues="0:1"):
+    program: what to run, `flowos` itself or one with more modules.
+    """
+
+    def __init__(self, net, *arguments, queues="0:1", program=FLOWOS):
         self.net = net
+        self._program = program
         self._directory = tempfile.TemporaryDirectory(prefix="flowos-")
         self.socket = pathlib.Path(self._directory.name) / "flowos.sock"
         self._arguments = ("--queues", queues, *arguments)
@@ -33,7 +37,7 @@ class Daemon:
 
     def start(self):
         """Starts it, again where it has ended, and waits until it answers."""
-        self.process = self.net.router.start(FLOWOS, "run", "--socket", self.socket, *self._arguments)
+        self.process = self.net.router.start(self._program, "run", "--socket", self.socket, *self._arguments)
         kit.wait_until(lambda: "ready" in self.process.stderr or not self.process.is_running, "flowos is ready")
         if not self.process.is_running:
             raise AssertionError(f"flowos ended at once:\n{self.process.stderr}")
@@ -79,6 +83,7 @@ class DaemonTest(unittest.TestCase):
 
     steered = ("-p", "tcp")
     queues = "0:1"
+    program = FLOWOS
 
     def make_topology(self):
         return kit.Topology()
@@ -87,7 +92,7 @@ class DaemonTest(unittest.TestCase):
         self.net = self.enterContext(self.make_topology())
         self.net.chain("up", "--queues", self.queues)
         self.net.steer(*self.steered)
-        self.flowos = self.enterContext(Daemon(self.net, queues=self.queues))
+        self.flowos = self.enterContext(Daemon(self.net, queues=self.queues, program=self.program))
         self.addCleanup(self._check_daemon)
 
     def _check_daemon(self):

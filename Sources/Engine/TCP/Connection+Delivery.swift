@@ -11,9 +11,9 @@ extension Connection {
   mutating func acknowledgeHeld(_ direction: Direction, _ environment: inout Environment) {
     let isHeld = self[direction].pipeline.held > 0 && self[direction].sender.isIdle
     guard isHeld || self[direction].sender.isShutOut,
-      self[direction].receiver.next > self[direction].sender.told
+      self[direction].receiver.dataEnd > self[direction].sender.told
     else { return }
-    self[direction].sender.own(upTo: self[direction].receiver.next)
+    self[direction].sender.own(upTo: self[direction].receiver.dataEnd)
     // Without us nobody delivers them: the connection must not go on past us.
     isEdited = true
     acknowledgeToSource(direction, &environment)
@@ -22,7 +22,8 @@ extension Connection {
   /// When what is held is acknowledged.
   func holdAcknowledgement(_ direction: Direction) -> Instant? {
     let half = self[direction]
-    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle, half.receiver.next > half.sender.told
+    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle,
+      half.receiver.dataEnd > half.sender.told
     else {
       return nil
     }

@@ -7,6 +7,9 @@ struct Receiver {
   private var finish: InSequence?
   /// Whether the FIN has come in its turn.
   private(set) var isEnded = false
+  /// The number behind the last octet that has come in order. The FIN is acknowledged by its destination alone: with that its
+  /// source may be gone, and would reset what it no longer knows.
+  var dataEnd: InSequence { isEnded ? next + -1 : next }
 
   /// - Parameter next: the number behind the SYN.
   init(next: InSequence) { self.next = next }

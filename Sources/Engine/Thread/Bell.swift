@@ -17,6 +17,9 @@ import Synchronization
     unsafe semaphore.deallocate()
   }
 
+  /// Whether somebody waits, or is about to.
+  var isAwaited: Bool { isWaiting.load(ordering: .sequentiallyConsistent) }
+
   /// Called once there is something.
   func ring() {
     if isWaiting.exchange(false, ordering: .sequentiallyConsistent) { unsafe sem_post(semaphore) }

@@ -55,6 +55,8 @@ import Synchronization
     /// Octets that have come since the module was called last.
     var fresh = false
     var isEnded = false
+    /// Whether the module has seen the end.
+    var isEndSeen = false
     var isEndTold = false
     var wake: Instant?
   }
@@ -120,7 +122,7 @@ import Synchronization
   /// Has the module come to an end, as soon as it may.
   func retire() { order(.retire) }
   /// Has the thread end, whatever the module is about; it may be in the middle of a call.
-  func end() { order(.end) }
+  package func end() { order(.end) }
 
   private func order(_ order: Order) {
     orders.withLock { $0.append(order) }
@@ -136,6 +138,16 @@ import Synchronization
 
   /// Lets go of what was kept, once the thread is gone.
   func unpin(in pool: SlabPool) { limbo.removeAll(in: pool) }
+
+  /// Whether ``serve()`` has done all that it was given, and waits for more; for those who give it.
+  package var isIdle: Bool {
+    // Asked in this order, for the thread takes in what is new after it has ceased to wait.
+    ring.isEmpty && !hasOrders.load(ordering: .sequentiallyConsistent)
+      && !ownEnd.load(ordering: .sequentiallyConsistent) && bell.isAwaited
+  }
+
+  /// Whether the module waits by itself, so that only ``serve()`` will do.
+  package var needsThread: Bool { description.needsThread }
 
   /// What the thread has returned, in order.
   func takeReturns() -> [ModuleReturn] { returns.takeAll() }
@@ -209,7 +221,7 @@ import Synchronization
       index == 0
       ? ownExpiry.exchange(false, ordering: .sequentiallyConsistent)
       : peerExpiry.exchange(false, ordering: .sequentiallyConsistent)
-    let isEnding = sides[index].isEnded && !sides[index].isEndTold
+    let isEnding = sides[index].isEnded && !sides[index].isEndSeen
     let isAwake = sides[index].wake.map { $0 <= now } ?? false
     guard sides[index].fresh || isEnding || isAwake || (mustRelease && !sides[index].queue.isEmpty) else { return }
     sides[index].fresh = false
@@ -217,19 +229,19 @@ import Synchronization
     var queue = SegmentQueue()
     swap(&queue, &sides[index].queue)
     var window = makeWindow(
-      queue, index, isFinal: sides[index].isEnded, mustRelease: mustRelease || sides[index].isEnded, reader: nil)
+      queue, index, isFinal: sides[index].isEnded,
+      mustRelease: mustRelease || (sides[index].isEnded && !description.paces), reader: nil)
     do {
       if index == 0 { try module.process(&window) } else { try module.processPeer(&window) }
     } catch {
       window.fail("it threw: \(error)")
     }
-    if isEnding {
-      // What it does not release at the end goes on as it is.
-      window.releaseAll()
-      sides[index].isEndTold = true
-    }
+    // What it does not release at the end goes on as it is.
+    if isEnding, !description.paces { window.releaseAll() }
+    sides[index].isEndSeen = sides[index].isEnded
     let result = window.exchange(more: SegmentQueue(), mustRelease: false, isFinal: false, now: now)
     sides[index].queue = window.takeQueue()
+    sides[index].isEndTold = sides[index].isEnded && sides[index].queue.count == 0
     post(result, isPeer: index == 1)
   }
 
@@ -278,8 +290,8 @@ import Synchronization
   /// Whether there is something that was not there before.
   private var hasNews: Bool {
     !ring.isEmpty || hasOrders.load(ordering: .sequentiallyConsistent)
-      || (ownEnd.load(ordering: .sequentiallyConsistent) && !sides[0].isEndTold)
-      || (peerEnd.load(ordering: .sequentiallyConsistent) && !sides[1].isEndTold)
+      || (ownEnd.load(ordering: .sequentiallyConsistent) && !sides[0].isEndSeen)
+      || (peerEnd.load(ordering: .sequentiallyConsistent) && !sides[1].isEndSeen)
       || (ownExpiry.load(ordering: .sequentiallyConsistent) && !sides[0].queue.isEmpty)
       || (peerExpiry.load(ordering: .sequentiallyConsistent) && !sides[1].queue.isEmpty)
   }

@@ -41,6 +41,44 @@ import Testing
     #expect(talk.pass(.seconds(20)).filter { !$0.payload.isEmpty }.isEmpty)
   }
 
+  /// Releases what it has a second after it was called first.
+  private struct Pacer: ProcessingModule {
+    static let description = ModuleDescription(
+      kind: "pacer", access: .edit, holdTime: .seconds(60), paces: true, help: "Releases later.")
+    private var due: Instant?
+
+    init() {}
+    init(_ arguments: Arguments) {}
+
+    mutating func process(_ window: inout Window) {
+      let due = due ?? window.now + .seconds(1)
+      self.due = due
+      if window.now >= due || window.mustRelease { window.releaseAll() }
+      window.wake(after: due - window.now)
+    }
+  }
+
+  @Test func theEndWaitsForWhatIsPacedAndIsAcknowledgedByItsDestinationAlone() throws {
+    var talk = try Conversation.established([Pacer()])
+    #expect(talk.fromServer(0, "abcd").out == [])
+    #expect(talk.fromServer(4, flags: [.ack, .fin]).out == [])
+    // Whoever has its FIN acknowledged may be gone, and reset what comes later.
+    #expect(talk.pass(.milliseconds(100)).map(\.summary) == ["client . 0 ack 4"])
+    #expect(talk.fromServer(4, flags: [.ack, .fin]).out == [])
+    #expect(talk.pass(.milliseconds(900)).map(\.summary) == ["server FP. 0 ack 0 'abcd'"])
+    #expect(talk.fromServer(4, flags: [.ack, .fin]).out == ["server F. 4 ack 0"])
+    #expect(talk.fromClient(0, acknowledging: 5).out == ["client . 0 ack 5"])
+  }
+
+  @Test func whatIsPacedTakesOfTheWindow() throws {
+    var talk = try Conversation.established([Pacer()])
+    #expect(talk.fromServer(0, String(repeating: "a", count: 1_000)).out == [])
+    let told = talk.pass(.milliseconds(100))
+    #expect(told.map(\.summary) == ["client . 0 ack 1000"])
+    // Of 65,535; what waits for more of the stream would take nothing.
+    #expect(told.first?.tcp.window == 64_535)
+  }
+
   @Test func duplicateAcknowledgementsOfWhatWeOweAreAnsweredHere() throws {
     let patient = ByteEditor(rule: [:], hold: 4).patient()
     var talk = try Conversation.established([patient])
