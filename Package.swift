@@ -15,6 +15,8 @@ let package = Package(
   products: [
     .executable(name: "flowos", targets: ["flowos"]),
     .executable(name: "flowctl", targets: ["flowctl"]),
+    .library(name: "FlowOS", targets: ["FlowOS"]),
+    .library(name: "ModuleTesting", targets: ["ModuleTesting"]),
     .library(name: "Engine", targets: ["Engine"]),
     .library(name: "Modules", targets: ["Modules"]),
   ],
@@ -47,13 +49,13 @@ let package = Package(
     .target(
       name: "Control",
       dependencies: [
-        "Engine",
+        "Engine", "CLinux",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .executableTarget(
-      name: "flowos",
+    .target(
+      name: "FlowOS",
       dependencies: [
         "Engine", "Modules", "Netfilter", "Control", "CLinux", "CPcap",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -61,6 +63,8 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
+    .executableTarget(name: "flowos", dependencies: ["FlowOS"], swiftSettings: strict),
+    .target(name: "ModuleTesting", dependencies: ["Engine"], swiftSettings: strict),
     .executableTarget(
       name: "flowctl",
       dependencies: [
@@ -77,7 +81,8 @@ let package = Package(
         .product(name: "HeapModule", package: "swift-collections"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules"], swiftSettings: strict),
+    .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules", "ModuleTesting"], swiftSettings: strict),
+    .testTarget(name: "ModuleTestingTests", dependencies: ["Engine", "ModuleTesting"], swiftSettings: strict),
     .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
   ]
 )

@@ -61,7 +61,7 @@ public struct EngineCounters: CounterSet {
   public var aborted: UInt64 = 0
   /// Connections in which a module has failed.
   public var moduleFailures: UInt64 = 0
-  /// Connections that a module, or the failure of one, has ended.
+  /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
   /// Super-packets of UDP that modules have changed: the kernel would not take them back, so they are dropped.
   public var superDatagrams: UInt64 = 0
@@ -87,9 +87,8 @@ public struct EngineCounters: CounterSet {
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
-      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("super_datagrams", \.superDatagrams),
-      ("refusals", \.refusals),
-      ("refused", \.refused),
+      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut),
+      ("super_datagrams", \.superDatagrams), ("refusals", \.refusals), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
       ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
     ]
@@ -119,6 +118,8 @@ public struct ModuleCounters: CounterSet {
   public var octetsInserted: UInt64 = 0
   /// Times that bytes were held beyond the bound in time or size and were released unedited.
   public var forcedReleases: UInt64 = 0
+  /// Connections in which it has failed.
+  public var failures: UInt64 = 0
 
   public init() {}
 
@@ -126,7 +127,7 @@ public struct ModuleCounters: CounterSet {
     [
       ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
       ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),
-      ("forced_releases", \.forcedReleases),
+      ("forced_releases", \.forcedReleases), ("failures", \.failures),
     ]
   }
 }

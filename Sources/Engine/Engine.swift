@@ -170,14 +170,18 @@ public struct Engine: ~Copyable {
     if isSyn, connections[slot].phase != .synSent, !(isOpen && connections[slot].isRepeated(arrival, direction)) {
       return successorArrived(arrival, slot, passage.key ?? FlowKey(headers, arrival.metadata))
     }
-    if let successor = connections[slot].successor.first, source == successor.server, arrival.tcp.flags.contains(.syn),
-      successor.isAnswer(arrival)
+    if var successor = connections[slot].successor.first, source == successor.server,
+      arrival.tcp.flags.isSuperset(of: [.syn, .ack])
     {
-      // Both ends have forgotten the connection, whatever became of its end.
-      close(slot)
-      let fresh = insert(successor)
-      if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
-      return pass(arrival, fresh, &passage)
+      if successor.isAnswer(arrival) || successor.takesData(arrival) {
+        // Both ends have forgotten the connection, whatever became of its end; or the answer comes late.
+        close(slot)
+        if successor.isAnswer(arrival) { successor.restriction = nil }
+        let fresh = insert(successor)
+        if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
+        return pass(arrival, fresh, &passage)
+      }
+      if connections[slot].isObserved, !connections[slot].takesData(arrival) { return .drop }
     }
     return pass(arrival, slot, &passage)
   }
@@ -211,16 +215,20 @@ public struct Engine: ~Copyable {
       count(index, octets: passage.octets)
       return .accept(mark: nil)
     }
-    if !isSyn { environment.counters.midstream += 1 }
-    return pass(arrival, insert(make(arrival, isSeenOpening: isSyn, key)), &passage)
+    var connection = make(arrival, isSeenOpening: isSyn, key)
+    // A SYN-ACK whose SYN did not come by here answers one that took another way.
+    if !isSyn { connection.restrict(arrival.tcp.flags.contains(.syn) ? .oneSided : .midstream, &environment) }
+    return pass(arrival, insert(connection), &passage)
   }
 
   /// A connection whose first packet `arrival` is, not yet in the table.
   private mutating func make(_ arrival: Arrival, isSeenOpening: Bool, _ key: FlowKey) -> Connection {
-    Connection(
+    let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
+    let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
+    let isAnswer = arrival.tcp.flags.contains([.syn, .ack])
+    return Connection(
       id: nextNumber(),
-      client: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort),
-      server: Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort),
+      client: isAnswer ? destination : source, server: isAnswer ? source : destination,
       isSeenOpening: isSeenOpening, isPrepared: isSeenOpening && configuration.mayEdit(key), now: environment.now)
   }
 
@@ -270,7 +278,9 @@ public struct Engine: ~Copyable {
       return .drop
     }
     var verdict = Verdict.accept(mark: nil)
-    if connections[slot].phase == .synSent, !connections[slot].isObserved {
+    if !connections[slot].isObserved,
+      connections[slot].phase == .synSent || connections[slot].isOtherAnswer(arrival, direction)
+    {
       verdict = handshake(arrival, slot, direction)
     } else if !connections[slot].isObserved {
       verdict = connections[slot].segmentArrived(arrival, direction, &environment)
@@ -299,12 +309,13 @@ public struct Engine: ~Copyable {
     switch direction {
     case .toServer where flags.contains(.syn) && !flags.contains(.ack):
       verdict = connections[slot].synArrived(arrival, &environment)
-    case .toClient where !connections[slot].isAnswer(arrival): break
-    case .toClient where flags.contains(.rst):
-      connections[slot].enter(.closed)
-    case .toClient where flags.contains(.syn):
+    case .toClient where !connections[slot].isAnswer(arrival):
+      // It may answer a SYN that came before the last. What opens then would be read by nobody.
+      if flags.isSuperset(of: [.syn, .ack]) { verdict = .drop }
+    case .toClient where flags.contains(.syn) && !flags.contains(.rst):
       verdict = connections[slot].synAcknowledged(arrival, &environment)
       assemble(slot)
+    // That a reset has arrived is not known, so the answer may still come.
     case .toClient: break
     case .toServer where arrival.sequence != connections[slot][.toServer].receiver.next: break
     case .toServer:
@@ -312,8 +323,19 @@ public struct Engine: ~Copyable {
       let isAnswered = connections[slot][.toClient].flowKey != nil
       connections[slot].restrict(isAnswered ? .midstream : .oneSided, &environment)
     }
-    if connections[slot].isObserved { assemble(slot) }
+    if connections[slot].isObserved {
+      if direction == .toServer { awaitAnswer(slot) }
+      assemble(slot)
+    }
     return verdict
+  }
+
+  /// Keeps at hand what a connection was before it was restricted for what came in front of its answer. Should that come by
+  /// all the same, nothing of it has been taken by the server, and the connection begins with its answer.
+  private mutating func awaitAnswer(_ slot: UInt32) {
+    var unanswered = connections[slot]
+    unanswered.restriction = nil
+    connections[slot].successor = [unanswered]
   }
 
   /// The flow that a direction of a connection belongs to now.
@@ -335,7 +357,8 @@ public struct Engine: ~Copyable {
     }
     connections[slot].isSettling = false
     connections[slot].reconfigure(
-      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies, &environment)
+      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies,
+      place: connections.place(slot), &environment)
     if connections[slot].announcesEditing() {
       let ends = trackedEnds(slot)
       environment.output.editable.append(
@@ -468,6 +491,31 @@ public struct Engine: ~Copyable {
     departInjections()
   }
 
+  // MARK: Threads
+
+  /// Whether something waits for ``collect(at:)``.
+  public var hasReturns: Bool { environment.post.map { !$0.isEmpty } ?? false }
+
+  /// Takes over what modules on threads of their own have returned, and sends it on. To be called when
+  /// ``ThreadStarter/wakeEngine()`` was.
+  public mutating func collect(at now: Instant) {
+    guard let post = environment.post else { return }
+    environment.now = now
+    for exchange in post.takeAll() {
+      let isCurrent = connections.isCurrent(exchange.place)
+      for part in exchange.takeReturns() {
+        if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
+        guard part.isGone else { continue }
+        exchange.unpin(in: environment.pool)
+        environment.exchanges[ObjectIdentifier(exchange)] = nil
+      }
+      guard isCurrent, connections[exchange.place.slot].phase != .cut else { continue }
+      connections[exchange.place.slot].modulesReturned(&environment)
+      finish(exchange.place.slot)
+    }
+    departInjections()
+  }
+
   /// Ends the work on a connection: notes which injections are its own, and sees to it that it is looked at in time.
   mutating func finish(_ slot: UInt32) {
     while attributed < environment.output.injections.count {
@@ -576,5 +624,35 @@ public struct Engine: ~Copyable {
     for slot in connections.occupied where list.count < limit { add(connections[slot].info(at: environment.now)) }
     for slot in associations.occupied where list.count < limit { add(associations[slot].info(at: environment.now)) }
     return list
+  }
+
+  /// The connection of that ``ConnectionInfo/id``, or nil where there is none.
+  public func connection(_ id: UInt64) -> ConnectionInfo? {
+    slot(ofConnection: id).map { connections[$0].info(at: environment.now) }
+  }
+
+  /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
+  ///
+  /// - Returns: whether there is a connection of that ``ConnectionInfo/id``.
+  public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
+    environment.now = now
+    guard let slot = slot(ofConnection: id) else { return false }
+    if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
+    finish(slot)
+    departInjections()
+    return true
+  }
+
+  private func slot(ofConnection id: UInt64) -> UInt32? { connections.occupied.first { connections[$0].id == id } }
+
+  /// Octets that modules hold now, all connections together, by ``AttachedModule/id``.
+  public var octetsHeld: [UInt32: Int] {
+    var held: [UInt32: Int] = [:]
+    for slot in connections.occupied {
+      for module in connections[slot].modulePositions where module.tail != module.head {
+        held[module.id, default: 0] += Int(module.tail &- module.head)
+      }
+    }
+    return held
   }
 }

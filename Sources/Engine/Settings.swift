@@ -21,5 +21,8 @@ public struct Settings: Sendable {
   /// Which of how many engines this is, so that connections have numbers of their own.
   public var worker = (index: 0, count: 1)
 
+  /// Who makes the threads of modules that run on threads; without one they run inline.
+  public var threads: (any ThreadStarter)?
+
   public init() {}
 }

@@ -4,7 +4,7 @@ import Engine
 public enum Shipped {
   /// In the order in which `flowctl pm types` lists them.
   public static let modules: [any ProcessingModule.Type] = [
-    Counter.self, Replace.self, AdBlock.self, Gather.self,
-    IPChecksum.self, Firewall.self, NAT.self,
+    Counter.self, Replace.self, AdBlock.self, Gather.self, RateLimit.self, Delay.self, IPChecksum.self, Firewall.self,
+    NAT.self,
   ]
 }

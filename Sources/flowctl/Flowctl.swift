@@ -6,8 +6,8 @@ struct Flowctl: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "flowctl", abstract: "Controls a running flowos.", version: Version.current,
     subcommands: [
-      FlowGroup.self, ModuleGroup.self, ConnectionGroup.self, StatisticsCommand.self, ApplyCommand.self,
-      DumpCommand.self, PingCommand.self, VersionCommand.self, ShutdownCommand.self,
+      FlowGroup.self, ModuleGroup.self, ConnectionGroup.self, StatisticsCommand.self, MonitorCommand.self,
+      ApplyCommand.self, DumpCommand.self, PingCommand.self, VersionCommand.self, ShutdownCommand.self,
     ])
 
   @OptionGroup var options: GlobalOptions
@@ -29,8 +29,8 @@ struct ModuleGroup: CommandGroup {
   static let configuration = CommandConfiguration(
     commandName: "pm", abstract: "The processing modules: what is done with the bytes of a flow.",
     subcommands: [
-      ModuleTypesCommand.self, ModuleAttachCommand.self, ModuleDetachCommand.self, ModuleSetCommand.self,
-      ModuleListCommand.self,
+      ModuleTypesCommand.self, ModuleAttachCommand.self, ModuleDetachCommand.self, ModuleMoveCommand.self,
+      ModuleSetCommand.self, ModuleListCommand.self,
     ])
 
   @OptionGroup var options: GlobalOptions
@@ -39,7 +39,8 @@ struct ModuleGroup: CommandGroup {
 /// `flowctl conn`
 struct ConnectionGroup: CommandGroup {
   static let configuration = CommandConfiguration(
-    commandName: "conn", abstract: "The connections of the flows.", subcommands: [ConnectionListCommand.self])
+    commandName: "conn", abstract: "The connections of the flows.",
+    subcommands: [ConnectionListCommand.self, ConnectionShowCommand.self, ConnectionKillCommand.self])
 
   @OptionGroup var options: GlobalOptions
 }

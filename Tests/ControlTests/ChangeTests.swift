@@ -32,10 +32,10 @@ struct ChangeTests {
   @Test("Replacing keeps the modules, and what is not given")
   func replace() throws {
     let scene = try Scene("flow add web tcp,tcp_dst=80 --priority 7", "pm attach web look")
-    try scene.run("flow replace web tcp,tcp_dst=81 --on-fail pass")
+    try scene.run("flow replace web tcp,tcp_dst=81 --on-fail reset")
     let flow = try #require(scene.dataPlane.flows.first)
     #expect(flow.priority == 7)
-    #expect(flow.onFail == .pass)
+    #expect(flow.onFail == .reset)
     #expect(flow.modules.map(\.name) == ["look"])
     #expect(flow.match == (try Match(parsing: "tcp,tcp_dst=81", portNamed: { _ in nil })))
   }
@@ -45,24 +45,87 @@ struct ChangeTests {
     let scene = try Scene(Self.web)
     try scene.run("\(Self.web) --may-exist")
     #expect(scene.dataPlane.flows.count == 1)
-    let error = scene.refusal(of: "flow add web tcp,tcp_dst=81 --priority 9 --may-exist")
+    let error = scene.refusal(of: "flow add web tcp,tcp_dst=81 --priority 9 --on-fail drop --may-exist")
     #expect(error?.kind == .exists)
     #expect(
       error?.what == """
         there is a flow 'web' already, and it differs: its match is 'tcp,tcp_dst=80', not 'tcp,tcp_dst=81'; \
-        its priority is 32768, not 9
+        its priority is 32768, not 9; its on-fail is 'pass', not 'drop'
         """)
   }
 
-  @Test("Instances get the kind's name, then a number; stages are inserted where told")
-  func stages() throws {
-    let scene = try Scene(Self.web, "pm attach web look", "pm attach web look", "pm attach web look --stage 1")
-    #expect(scene.dataPlane.flows[0].modules.map(\.name) == ["look3", "look", "look2"])
-    try scene.run("pm detach web look\npm attach web look --stage 3")
-    #expect(scene.dataPlane.flows[0].modules.map(\.name) == ["look3", "look2", "look"])
-    let attached = try scene.run("pm attach web swap from=a").attached
-    #expect(attached.map(\.name) == ["swap"])
-    #expect(attached.map(\.stage) == [4])
+  /// The names of the modules of the first flow, stage by stage.
+  private func stages(_ scene: Scene) -> [[String]] { scene.dataPlane.flows[0].stages.map { $0.map(\.name) } }
+
+  @Test("What becomes of connections whose module fails is handed on", arguments: Flow.FailurePolicy.allCases)
+  func onFail(policy: Flow.FailurePolicy) throws {
+    let scene = try Scene("flow add web tcp --on-fail \(policy)")
+    #expect(scene.dataPlane.flows[0].onFail == policy)
+    #expect(scene.dump == "flow add web tcp --priority 32768 --on-fail \(policy)\n")
+  }
+
+  @Test("Instances get the kind's name, then a number, and a new last stage")
+  func names() throws {
+    let scene = try Scene(Self.web, "pm attach web look", "pm attach web look", "pm attach web look")
+    #expect(stages(scene) == [["look"], ["look2"], ["look3"]])
+    try scene.run("pm detach web look")
+    let attached = try scene.run("pm attach web look\npm attach web swap from=a").attached
+    #expect(attached.map(\.name) == ["look", "swap"])
+    #expect(attached.map(\.stage) == [3, 4])
+    #expect(stages(scene) == [["look2"], ["look3"], ["look"], ["swap"]])
+  }
+
+  @Test("A module joins the stage it is told, or gets a new one in front of it")
+  func joining() throws {
+    let scene = try Scene(Self.web, "pm attach web swap from=a", "pm attach web look --stage 1 --name one")
+    #expect(stages(scene) == [["swap", "one"]])
+    let attached = try scene.run(
+      """
+      pm attach web look --stage 2 --name two
+      pm attach web swap from=b --stage 1 --insert --name first
+      pm attach web look --stage 2 --name three
+      pm attach web look --stage 4 --insert --name last
+      """
+    ).attached
+    #expect(attached.map(\.stage) == [2, 1, 2, 4])
+    #expect(stages(scene) == [["first"], ["swap", "one", "three"], ["two"], ["last"]])
+    let error = scene.refusal(of: "pm attach web swap from=c --stage 2")
+    #expect(error?.what == "stage 2 has an editor already: 'swap'")
+  }
+
+  @Test("A module moves as the stages are numbered before it, and an empty stage closes up")
+  func moving() throws {
+    let scene = try Scene(
+      Self.web, "pm attach web swap from=x limit=7 --name a", "pm attach web look --name b",
+      "pm attach web swap from=y --name c")
+    let before = scene.dataPlane.flows[0].modules
+    let moves = [
+      ("a --stage 2", [["b", "a"], ["c"]]), ("a --stage 1", [["b", "a"], ["c"]]),
+      ("a --stage 1 --insert", [["a"], ["b"], ["c"]]), ("a --stage 1 --insert", [["a"], ["b"], ["c"]]),
+      ("a --stage 4", [["b"], ["c"], ["a"]]), ("a --stage 2 --insert", [["b"], ["a"], ["c"]]),
+      ("b --stage 3", [["a"], ["c", "b"]]), ("c --stage 1 --insert", [["c"], ["a"], ["b"]]),
+    ]
+    for (move, expected) in moves {
+      try scene.run("pm move web \(move)")
+      #expect(stages(scene) == expected, "\(move)")
+    }
+    let after = scene.dataPlane.flows[0].modules
+    for module in before {
+      let moved = try #require(after.first { $0.name == module.name })
+      #expect(moved.id == module.id)
+      #expect(moved.revision == module.revision)
+    }
+    #expect((after.first { $0.name == "a" }?.prototype as? Swap)?.limit == 7)
+    #expect(try ModuleMove(flow: "web", name: "c", stage: 4).perform(on: scene.controller).stage == 3)
+  }
+
+  @Test("A module runs as it is told, and without a word as it can")
+  func run() throws {
+    let scene = try Scene(
+      Self.web, "pm attach web look", "pm attach web look --run thread", "pm attach web look --run inline",
+      "pm attach web wait", "pm attach web wait --run thread", "pm attach web tap --run inline", "pm attach web trim")
+    #expect(
+      scene.dataPlane.flows[0].modules.map(\.run) == [.inline, .thread, .inline, .thread, .thread, .inline, .inline])
   }
 
   @Test("Setting keeps the other arguments, the identifier and the place, and raises the revision")
@@ -112,8 +175,24 @@ struct ChangeTests {
       ("pm attach web look --name one", .exists, "flow 'web' has a module 'one' already", "another '--name'"),
       ("pm attach web look --name a/b", .refused, "'a/b' cannot name a module", ""),
       ("pm attach web look --stage 3", .refused, "the flow has 1 stage", "use 1 to 2"),
+      ("pm attach web look --stage=-1", .refused, "no place for a stage -1", "use 1 to 2"),
+      ("pm attach web look --stage 3 --insert", .refused, "the flow has 1 stage", "use 1 to 2"),
+      ("pm attach web look --stage one", .usage, "'one' is invalid", ""),
+      ("pm attach web look --insert", .usage, "in front of which stage", "'--stage'"),
+      ("pm attach web swap from=b --stage 1", .refused, "stage 1 has an editor already: 'one'", "'--insert'"),
+      ("pm attach web trim --stage 1", .refused, "stage 1 has an editor already: 'one'", "'--insert'"),
       ("pm attach web look --stage 0", .refused, "no place for a stage 0", "use 1 to 2"),
-      ("pm attach web look --run thread", .refused, "cannot be run as 'thread'", "only 'inline' is there yet"),
+      ("pm attach web look --run process", .refused, "cannot be run as 'process'", "'inline' or 'thread'"),
+      ("pm attach web look --run ''", .refused, "cannot be run as ''", "'inline' or 'thread'"),
+      ("pm attach web wait --run inline", .refused, "'wait' waits for its bytes", "'thread'"),
+      ("pm attach web tap --run thread", .refused, "'tap' works on packets", "'inline'"),
+      ("pm attach web trim --run thread", .refused, "'trim' works on packets", "'inline'"),
+      ("pm move web oen --stage 1", .notFound, "flow 'web' has no module 'oen'", "did you mean 'one'?"),
+      ("pm move wob one --stage 1", .notFound, "there is no flow 'wob'", "did you mean 'web'?"),
+      ("pm move web one --stage 3", .refused, "the flow has 1 stage", "use 1 to 2"),
+      ("pm move web one --stage 0 --insert", .refused, "no place for a stage 0", "use 1 to 2"),
+      ("pm move web one", .usage, "Missing expected argument '--stage", "flowctl pm move --help"),
+      ("pm attach web swap from=b\npm move web swap --stage 1", .refused, "has an editor already: 'one'", "'--insert'"),
       ("pm detach web oen", .notFound, "flow 'web' has no module 'oen'", "did you mean 'one'?"),
       ("pm set web one to", .usage, "'to' is not KEY=VALUE", "from=old"),
       ("pm set web one =x", .usage, "'=x' is not KEY=VALUE", ""),
@@ -122,8 +201,6 @@ struct ChangeTests {
       ("pm set web one lmit=3", .refused, "'swap' has no parameter 'lmit'", "did you mean 'limit'?"),
       ("pm set web one", .usage, "Missing expected argument '<key=value> ...'", "flowctl pm set --help"),
       ("flow add x", .usage, "Missing expected argument '<match>'", "flowctl flow add --help"),
-      ("flow add x any --on-fail drop", .refused, "cannot 'drop' connections", "only 'pass' is there yet"),
-      ("flow replace web any --on-fail reset", .refused, "cannot 'reset' connections", "only 'pass' is there yet"),
       ("flow add x any --on-fail maybe", .usage, "'maybe' is invalid", ""),
       ("flow add x any --priority ten", .usage, "'ten' is invalid", ""),
       ("flow add x any y", .usage, "Unexpected argument 'y'", ""),
@@ -139,16 +216,29 @@ struct ChangeTests {
     #expect(error.kind == kind)
     #expect(error.what.contains(what) || what.isEmpty, "\(error.what)")
     #expect(error.mend?.contains(mend) ?? mend.isEmpty, "\(error.mend ?? "no mend")")
-    #expect(error.place?.hasPrefix("setup:2") == true)
+    #expect(error.place?.hasPrefix("setup:\(1 + command.split(separator: "\n").count)") == true)
   }
 
-  @Test("A module for streams is refused where there can be none", arguments: ["udp", "icmp", "ip_proto=17", "icmp6"])
-  func layer(match: String) throws {
-    let scene = try Scene("flow add f \(match)", "flow add web tcp", "pm attach web look")
-    #expect(scene.refusal(of: "pm attach f look")?.what.contains("TCP") == true)
+  @Test(
+    "A module is refused where there can be nothing for it, when it is attached and when the match changes",
+    arguments: [
+      ("icmp", "look"), ("icmp6", "look"), ("ip_proto=47", "look"), ("udp", "trim"), ("udp6", "trim"),
+      ("ip_proto=17", "trim"), ("icmp", "trim"),
+    ])
+  func layer(match: String, kind: String) throws {
+    let scene = try Scene("flow add f \(match)", "flow add web tcp", "pm attach web \(kind)")
+    #expect(scene.refusal(of: "pm attach f \(kind)")?.what.contains("TCP") == true)
     #expect(scene.refusal(of: "flow replace web \(match)")?.kind == .refused)
   }
 
-  @Test("Every match that TCP can meet takes modules", arguments: ["any", "ip", "tcp", "tcp6", "ip_proto=6", "ipv6"])
-  func layerFits(match: String) throws { _ = try Scene("flow add f \(match)", "pm attach f look") }
+  @Test(
+    "Every match that can meet the layer takes its modules",
+    arguments: [
+      ("look", ["any", "ip", "ipv6", "tcp", "tcp6", "ip_proto=6", "udp", "udp6,udp_dst=53", "ip_proto=17"]),
+      ("trim", ["any", "ip", "ipv6", "tcp", "tcp6", "ip_proto=6"]),
+      ("tap", ["any", "ip", "ipv6", "tcp", "udp", "icmp", "icmp6", "ip_proto=47"]),
+    ])
+  func layerFits(kind: String, matches: [String]) throws {
+    for match in matches { _ = try Scene("flow add f \(match)", "pm attach f \(kind)") }
+  }
 }

@@ -1,3 +1,4 @@
+import Control
 import Engine
 import Foundation
 import Testing
@@ -24,11 +25,14 @@ struct FlowctlTests {
       (["flow", "del", "none", "--if-exists"], 0, ""),
       (["pm", "attach", "web", "look"], 0, "look2\n"),
       (
-        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "-j"], 0,
+        ["pm", "attach", "web", "swap", "from=x", "to=", "--name", "s", "--stage", "1", "--insert", "-j"], 0,
         #"{"flow":"web","name":"s","stage":1}"# + "\n"
       ),
       (["-j", "pm", "set", "web", "swap", "to=z"], 0, #"{"revision":1}"# + "\n"),
       (["flow", "-j", "del", "web"], 0, #"{"deleted":true}"# + "\n"),
+      (["pm", "move", "web", "swap", "--stage", "2"], 0, ""),
+      (["pm", "move", "web", "swap", "--stage", "3", "-j"], 0, #"{"stage":2}"# + "\n"),
+      (["pm", "move", "web", "look", "--stage", "1", "--insert", "-j"], 0, #"{"stage":1}"# + "\n"),
       (["pm", "detach", "web", "look", "-j"], 0, #"{"detached":true}"# + "\n"),
       (
         ["flow", "list"], 0,
@@ -40,10 +44,10 @@ struct FlowctlTests {
       ),
       (
         ["flow", "list", "--json"], 0,
-        #"{"flows":[{"match":"tcp,tcp_dst=80","modules":[{"arguments":{"from":"a","to":"b c"},"flow":"web","#
-          + #""kind":"swap","name":"swap","revision":0,"run":"inline","stage":1},{"arguments":{},"flow":"web","#
-          + #""kind":"look","name":"look","revision":0,"run":"inline","stage":2}],"name":"web","on_fail":"pass","#
-          + #""priority":9}]}"# + "\n"
+        #"{"flows":[{"match":"tcp,tcp_dst=80","modules":[{"access":"edit","arguments":{"from":"a","to":"b c"},"flow":"web","#
+          + #""kind":"swap","layer":"app","name":"swap","revision":0,"run":"inline","stage":1},"#
+          + #"{"access":"read","arguments":{},"flow":"web","kind":"look","layer":"app","name":"look","revision":0,"#
+          + #""run":"inline","stage":2}],"name":"web","on_fail":"pass","priority":9}]}"# + "\n"
       ),
       (
         ["flow", "show", "web"], 0,
@@ -53,18 +57,21 @@ struct FlowctlTests {
           priority  9
           on-fail   pass
 
-        FLOW  STAGE  NAME  KIND  RUN     ARGUMENTS
-        web       1  swap  swap  inline  from=a 'to=b c'
-        web       2  look  look  inline
+        STAGE  NAME  KIND  LAYER  ACCESS  RUN     ARGUMENTS
+            1  swap  swap  app    edit    inline  from=a 'to=b c'
+            2  look  look  app    read    inline
 
         """
       ),
       (
         ["pm", "types"], 0,
         """
-        KIND  LAYER  ACCESS  PARAMETERS     HELP
-        swap  app    edit    from,to,limit  Replaces bytes.
-        look  app    read                   Only looks.
+        KIND  LAYER  ACCESS  RUN            PARAMETERS     HELP
+        swap  app    edit    inline,thread  from,to,limit  Replaces bytes.
+        look  app    read    inline,thread                 Only looks.
+        tap   ip     read    inline                        Sees packets.
+        trim  tcp    edit    inline                        Edits segments.
+        wait  app    read    thread                        Reads like a program.
 
         """
       ),
@@ -74,6 +81,7 @@ struct FlowctlTests {
         swap: Replaces bytes.
           layer     app
           access    edit
+          runs      inline or thread
           holds     64.0 KiB for 200 ms at the most
           counts    matches, left_alone
 
@@ -81,6 +89,17 @@ struct FlowctlTests {
         from       bytes           required         What is replaced.
         to         bytes           ''               What it is replaced with.
         limit      integer 0..100  0         edits  After so many it stops.
+
+        """
+      ),
+      (
+        ["pm", "types", "wait"], 0,
+        """
+        wait: Reads like a program.
+          layer     app
+          access    read, works on the peer direction too
+          runs      thread, for it waits for its bytes
+          holds     64.0 KiB for 200 ms at the most
 
         """
       ),
@@ -105,9 +124,23 @@ struct FlowctlTests {
     "Failures",
     arguments: [
       (["flow", "add", "x", ""], 1, "flowctl: match ''"),
-      (["pm", "attach", "web", "look", "--run", "thread"], 1, "only 'inline' is there yet"),
-      (["flow", "add", "x", "any", "--on-fail", "drop"], 1, "only 'pass' is there yet"),
+      (["pm", "attach", "web", "tap", "--run", "thread"], 1, "run it as 'inline'"),
+      (["pm", "attach", "web", "wait", "--run", "inline"], 1, "run it as 'thread'"),
+      (["pm", "attach", "web", "swap", "from=x", "--stage", "1"], 1, "stage 1 has an editor already: 'swap'"),
+      (["pm", "attach", "web", "look", "--stage", "4"], 1, "use 1 to 3"),
+      (["pm", "move", "web", "look", "--stage", "4"], 1, "use 1 to 3"),
+      (["pm", "move", "web", "look"], 2, "Missing expected argument '--stage"),
+      (["pm", "attach", "web", "look", "--insert"], 2, "give '--stage' too"),
+      (["pm", "move", "web", "lok", "--stage", "1"], 3, "did you mean 'look'?"),
+      (["pm", "attach", "web", "lock"], 3, "there is no module of kind 'lock'\n  did you mean 'look'?"),
       (["conn", "list", "--limit", "0"], 1, "use 1 to 65536"),
+      (["conn", "show", "one"], 2, "'one' is invalid"),
+      (["conn", "kill"], 2, "Missing expected argument '<id>'"),
+      (["conn", "show", "7"], 3, "there is no connection 7\n  'conn list' lists them"),
+      (["conn", "kill", "7"], 3, "there is no connection 7\n  'conn list' lists them"),
+      (["monitor", "-e", "failed,"], 2, "a type of events is empty"), (["monitor", "-e", ""], 2, "a type of events"),
+      (["monitor", "wbe"], 3, "there is no flow 'wbe'\n  did you mean 'web'?"),
+      (["monitor", "--socket", "/nonexistent/x.sock"], 5, "no daemon listens here"),
       ([], 2, "A command is missing"), (["flow"], 2, "A command is missing"), (["conn"], 2, "A command is missing"),
       (["nonsense"], 2, "nonsense"), (["flow", "add", "x"], 2, "Missing expected argument '<match>'"),
       (["flow", "add", "x", "any", "--on-fail", "perhaps"], 2, "'perhaps' is invalid"),
@@ -184,9 +217,9 @@ struct FlowctlTests {
     server.dataPlane.show(flow)
     let text = try server.flowctl("stats").output
     for line in [
-      "packets                   3", "octets              1.5 KiB", "connections               1",
+      "packets                    3", "octets               1.5 KiB", "connections                1",
       "KERNEL\nqueue_overruns    7\nverdict_failures  0\n",
-      "memory in use       2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
+      "memory in use        2.0 MiB", "FLOW  PACKETS   OCTETS  CONNECTIONS", "web         3  1.5 KiB            1",
       "FLOW  MODULE  KIND    IN  OUT  EDITS  REMOVED  INSERTED  FORCED",
       "web   swap    swap  10 B  8 B      2      4 B       2 B       0", "web   look    look   0 B  0 B      0",
       "FLOW  MODULE  COUNTER     VALUE", "web   swap    left_alone      5", "web   swap    matches         2",
@@ -238,6 +271,117 @@ struct FlowctlTests {
     #expect(first["age_ms"] as? Int == 65_000)
     #expect((first["to_server"] as? [String: Any])?["flow"] as? String == "web")
     #expect((first["to_client"] as? [String: Any])?["flow"] == nil)
+  }
+
+  @Test("Modules are listed with what went through them and what they hold")
+  func modules() throws {
+    let server = try scene()
+    server.dataPlane.show(try #require(server.dataPlane.flows.first))
+    let text = """
+      FLOW  STAGE  NAME  KIND  LAYER  ACCESS  RUN       IN  OUT     HELD  FAILED  ARGUMENTS
+      web       1  swap  swap  app    edit    inline  10 B  8 B  2.0 KiB       1  from=a 'to=b c'
+      web       2  look  look  app    read    inline   0 B  0 B      0 B       0
+
+      """
+    #expect(try server.flowctl("pm", "list").output == text)
+    #expect(try server.flowctl("flow", "add", "other", "any").code == 0)
+    #expect(try server.flowctl("pm", "list", "web").output == text)
+    let reply = try #require(try json(server.flowctl("pm", "list", "-j")))
+    let swap = try #require((reply["modules"] as? [[String: Any]])?.first)
+    #expect(swap["octets_held"] as? Int == 2048)
+    #expect((swap["counters"] as? [String: Int])?["octets_out"] == 8)
+    #expect((swap["counters"] as? [String: Int])?["failures"] == 1)
+    #expect(swap["layer"] as? String == "app")
+    #expect(swap["access"] as? String == "edit")
+  }
+
+  @Test("A connection is shown with its directions and where each module stands")
+  func connection() throws {
+    let server = try scene()
+    server.dataPlane.show(try #require(server.dataPlane.flows.first))
+    #expect(
+      try server.flowctl("conn", "show", "1").output == """
+        connection 1
+          client    192.0.2.1:40000
+          server    198.51.100.2:80
+          state     established
+          edited    yes
+          age       1m05s
+          idle      0.0s
+
+        DIRECTION  FLOW        IN       OUT  HELD  UNACKNOWLEDGED  SHIFT  MAP
+        to-server  web      100 B     100 B   5 B             0 B     -3    1
+        to-client  -     20.0 KiB  20.0 KiB   0 B             0 B      0    1
+
+        DIRECTION         FLOW  STAGE  NAME  KIND  HEAD  TAIL  HELD  STATE
+        to-server         web       1  swap  swap    95   100     5  working
+        to-server         web       2  look  look    97    97     0  retiring
+        to-client (peer)  -         -  -     -        0     7     7  retiring
+        to-server         web       2  look  look     -     -     -  failed: it threw: \\x1b[2J: no
+
+        """)
+    #expect(try server.flowctl("conn", "show", "2").output.hasSuffix("0 B      0    1\n"))
+    let reply = try #require(try json(server.flowctl("conn", "show", "1", "-j")))
+    #expect((reply["connection"] as? [String: Any])?["client_port"] as? Int == 40_000)
+    let modules = try #require(reply["modules"] as? [[String: Any]])
+    #expect(modules.map { $0["state"] as? String } == ["working", "retiring", "retiring", "failed"])
+    #expect(modules.map { $0["octets_held"] as? Int } == [5, 0, 7, nil])
+    #expect(modules.map { $0["name"] as? String } == ["swap", "look", nil, "look"])
+    #expect(modules[3]["reason"] as? String == "it threw: \u{1b}[2J: no")
+    #expect(modules[0]["direction"] as? String == "to-server")
+  }
+
+  @Test("A connection is killed by its number")
+  func kill() throws {
+    let server = try scene()
+    server.dataPlane.show(try #require(server.dataPlane.flows.first))
+    #expect(try server.flowctl("conn", "kill", "2").output == "")
+    #expect(try server.flowctl("-j", "conn", "kill", "1").output == #"{"killed":true}"# + "\n")
+    #expect(server.dataPlane.killed == [2, 1])
+    #expect(try server.flowctl("conn", "kill", "3").code == 3)
+    #expect(server.dataPlane.killed == [2, 1])
+  }
+
+  @Test("Events are shown a line each, whatever stands in them, until Ctrl-C")
+  func monitor() throws {
+    let server = try scene()
+    let run = try server.monitor()
+    server.dataPlane.happen("found", ["where": "a b", "count": "2"])
+    server.dataPlane.happen("odd\n", ["text": "\u{1b}[2J\n"], module: 1, connection: 0)
+    let time = "2[0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9][.][0-9]{3}Z"
+    for expected in [" web swap 1 found count=2 'where=a b'", #" web look - odd\x0a 'text=\x1b[2J\x0a'"#] {
+      let line = try #require(run.line())
+      let found = try #require(line.range(of: "^\(time)", options: .regularExpression), "\(line)")
+      #expect(line[found.upperBound...] == expected)
+    }
+    run.interrupt()
+    #expect(run.end().code == 0)
+    server.waitUntil { !server.dataPlane.events.isWanted }
+    #expect(!server.dataPlane.events.isWanted)
+  }
+
+  @Test("Events are JSON for scripts, of one flow and some types, until the daemon ends")
+  func monitorJSON() throws {
+    let server = try scene()
+    #expect(try server.flowctl("apply", "-", input: "flow add other any\npm attach other look").code == 0)
+    let run = try server.monitor("web", "-e", "failed,found", "--json")
+    let elsewhere = try #require(server.dataPlane.flows.last).modules[0].id
+    server.dataPlane.happen("seen")
+    server.dataPlane.happen("failed", id: elsewhere)
+    server.dataPlane.happen("failed", ["reason": "no\nmore"])
+    let line = try #require(run.line())
+    let event = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+    #expect(Set(event.keys) == ["time", "flow", "module", "connection", "event", "fields"])
+    #expect(event["event"] as? String == "failed")
+    #expect(event["flow"] as? String == "web")
+    #expect(event["fields"] as? [String: String] == ["reason": "no\nmore"])
+    server.dataPlane.events.post([], lost: 3)
+    #expect(run.line() == #"{"lost":3}"#)
+    server.stop()
+    #expect(run.line() == nil)
+    let end = run.end()
+    #expect(end.code == 5)
+    #expect(end.complaint.contains("the daemon has ended"))
   }
 
   @Test("The daemon is ended, and then there is none")

@@ -41,6 +41,18 @@ struct ServerTests {
         #""code":-32602"#
       ),
       (
+        #"{"jsonrpc":"2.0","id":1,"method":"pm.attach","params":{"flow":"a","kind":"b","stage":"1"}}"#,
+        "'params.stage' must be a whole number"
+      ),
+      (
+        #"{"jsonrpc":"2.0","id":1,"method":"pm.move","params":{"flow":"a","name":"b","stage":1,"insert":1}}"#,
+        "'params.insert' must be true or false"
+      ),
+      (#"{"jsonrpc":"2.0","id":1,"method":"pm.move","params":{"flow":"a","name":"b"}}"#, "'params.stage' is missing"),
+      (#"{"jsonrpc":"2.0","id":1,"method":"conn.show","params":{"id":"1"}}"#, "'params.id' must be a whole number"),
+      (#"{"jsonrpc":"2.0","id":1,"method":"conn.kill","params":{"id":-1}}"#, #""code":-32602"#),
+      (#"{"jsonrpc":"2.0","id":1,"method":"conn.kill","params":{"id":1}}"#, #""code":-32002"#),
+      (
         #"{"jsonrpc":"2.0","id":1,"method":"transaction","#
           + #""params":{"changes":[{"line":1,"method":"ping","params":{}}]}}"#,
         "'ping' is no change"

@@ -26,6 +26,27 @@ struct TransactionTests {
     #expect(scene.dataPlane.flows.map(\.name) == ["a"])
   }
 
+  @Test("What a file has moved, set and replaced is undone with it")
+  func undone() throws {
+    let scene = try Scene(
+      "flow add web tcp,tcp_dst=80", "pm attach web swap from=a", "pm attach web look", "pm attach web swap from=b")
+    for bad in ["pm move web swap2 --stage 1", "pm attach web wait --run inline", "pm attach web tap --stage 9"] {
+      let error = scene.refusal(
+        of: """
+          pm move web look --stage 1
+          pm set web swap from=c
+          flow replace web udp --on-fail drop
+          pm detach web swap2
+          pm attach web swap from=d
+          \(bad)
+          """)
+      #expect(error?.place?.hasPrefix("setup:6: ") == true, "\(bad): \(error?.place ?? "no place")")
+    }
+    try scene.run("pm move web look --stage 1\npm set web swap from=c\nflow replace web udp --on-fail drop")
+    #expect(scene.dataPlane.flows[0].stages.map { $0.map(\.name) } == [["swap", "look"], ["swap2"]])
+    #expect(scene.dataPlane.flows[0].onFail == .drop)
+  }
+
   @Test("A trial changes nothing, and refuses what would be refused")
   func trial() throws {
     let scene = try Scene()
@@ -43,17 +64,21 @@ struct TransactionTests {
   @Test("What dump prints, apply takes back, to the byte")
   func roundTrip() throws {
     let scene = try Scene(
-      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass", "flow add second 'any'",
+      "flow add web tcp,tcp_dst=80 --priority 9 --on-fail reset", "flow add second 'any'",
       "flow add by-port in_port=lan0,nw_src=10.1.2.3/8,tcp",
       "pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first",
       "pm attach web swap \"from=it's #1 \\\\\\\\n\" \"to=a\tb\"", "pm attach web look --stage 1",
-      "pm attach second swap 'from=ü=\"x\"'")
+      "pm attach web look --stage 3 --run thread", "pm attach web look --stage 1", "pm attach web wait",
+      "pm move web look3 --stage 1 --insert", "pm attach second swap 'from=ü=\"x\"'")
     #expect(
       scene.dump == """
-        flow add web tcp,tcp_dst=80 --priority 9 --on-fail pass
-        pm attach web look --name look
+        flow add web tcp,tcp_dst=80 --priority 9 --on-fail reset
+        pm attach web look --name look3
         pm attach web swap 'from=\\x00\\x01' to= limit=3 --name first
+        pm attach web look --name look --stage 2
         pm attach web swap 'from=it'\\''s #1 \\\\n' 'to=a\tb' --name swap
+        pm attach web look --name look2 --run thread
+        pm attach web wait --name wait
         flow add second any --priority 32768 --on-fail pass
         pm attach second swap 'from=ü="x"' --name swap
         flow add by-port tcp,in_port=lan0,ipv4_src=10.0.0.0/8 --priority 32768 --on-fail pass
@@ -61,6 +86,14 @@ struct TransactionTests {
         """)
     let copy = try Scene(scene.dump)
     #expect(copy.dump == scene.dump)
+    func pipelines(_ scene: Scene) -> [[[String]]] {
+      scene.dataPlane.flows.map { $0.stages.map { $0.map { "\($0.name) \($0.run)" } } }
+    }
+    #expect(pipelines(copy) == pipelines(scene))
+    #expect(
+      pipelines(copy)[0] == [
+        ["look3 inline"], ["first inline", "look inline"], ["swap inline"], ["look2 thread"], ["wait thread"],
+      ])
     #expect(copy.dataPlane.flows.map(\.match) == scene.dataPlane.flows.map(\.match))
     let edits = copy.dataPlane.flows.flatMap(\.modules).compactMap { $0.prototype as? Swap }
     #expect(edits.map(\.from) == [[0, 1], Array(#"it's #1 \n"#.utf8), Array("ü=\"x\"".utf8)])

@@ -1,10 +1,11 @@
+import ModuleTesting
 import Testing
 
 @testable import Modules
 
 struct CounterTests {
   @Test func countsAndChangesNothing() throws {
-    var bench = try Bench(Counter.self)
+    let bench = try Bench(Counter.self)
     bench.feed(Array("hello ".utf8))
     bench.feed(Array("world".utf8), isEnded: true)
     #expect(bench.output.text == "hello world")

@@ -1,4 +1,5 @@
 import Engine
+import ModuleTesting
 
 @testable import Modules
 

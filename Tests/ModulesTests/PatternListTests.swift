@@ -1,5 +1,6 @@
 import Engine
 import Glibc
+import ModuleTesting
 import Testing
 
 @testable import Modules
@@ -48,7 +49,7 @@ struct PatternListTests {
 
   @Test func adblockTakesTheList() throws {
     try withFile("tracker\n") { path in
-      var bench = try Bench(AdBlock.self, [("list", path)])
+      let bench = try Bench(AdBlock.self, ["list": path])
       bench.feedPeer(Array("GET / HTTP/1.1\r\n\r\n".utf8))
       let page = "<script src=Tracker.js></script><script src=pagead></script>"
       bench.feed(Array("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n\(page)".utf8), isEnded: true)

@@ -1,4 +1,5 @@
 import Engine
+import ModuleTesting
 import Testing
 
 @testable import Modules
@@ -30,7 +31,7 @@ struct ReplaceTests {
   ])
   func replacesLikePython(stream: String, from: String, to: String, expected: String) throws {
     for size in 1...stream.utf8.count {
-      var bench = try Bench(Replace.self, [("from", Self.escaped(Array(from.utf8))), ("to", to)])
+      let bench = try Bench(Replace.self, ["from": Self.escaped(Array(from.utf8)), "to": to])
       for start in stride(from: 0, to: stream.utf8.count, by: size) {
         bench.feed(Array(stream.utf8)[start..<min(start + size, stream.utf8.count)])
       }
@@ -54,7 +55,7 @@ struct ReplaceTests {
         let near = Bool.random(using: &random) ? from[...] : from.prefix(Int.random(in: 0...from.count, using: &random))
         stream.insert(contentsOf: near, at: Int.random(in: 0...stream.count, using: &random))
       }
-      var bench = try Bench(Replace.self, [("from", Self.escaped(from)), ("to", Self.escaped(to))])
+      let bench = try Bench(Replace.self, ["from": Self.escaped(from), "to": Self.escaped(to)])
       bench.feed(stream, cutBy: &random)
       guard bench.output == Self.reference(stream, from, to) else {
         Issue.record("seed \(seed): \(stream) \(from) -> \(to): \(bench.output)")
@@ -65,14 +66,14 @@ struct ReplaceTests {
 
   @Test func insertsMoreThanASlabHolds() throws {
     let to = String(repeating: "0123456789", count: 20_000)
-    var bench = try Bench(Replace.self, [("from", "x"), ("to", to)])
+    let bench = try Bench(Replace.self, ["from": "x", "to": to])
     bench.feed(Array("axbx".utf8), isEnded: true)
     #expect(bench.output.text == "a\(to)b\(to)")
     #expect(bench.count("replacements") == 2)
   }
 
   @Test func holdsOnlyWhatMayBecomeAMatch() throws {
-    var bench = try Bench(Replace.self, [("from", "needle"), ("to", "pin")])
+    let bench = try Bench(Replace.self, ["from": "needle", "to": "pin"])
     bench.feed(Array("hay need".utf8))
     #expect(bench.output.text == "hay ")
     bench.feed(Array("s needle".utf8))
@@ -80,7 +81,7 @@ struct ReplaceTests {
   }
 
   @Test func releasesWhatIsHeldTooLong() throws {
-    var bench = try Bench(Replace.self, [("from", "needle"), ("to", "pin")])
+    let bench = try Bench(Replace.self, ["from": "needle", "to": "pin"])
     bench.feed(Array("hay need".utf8))
     bench.expire()
     #expect(bench.output.text == "hay need")
@@ -89,10 +90,9 @@ struct ReplaceTests {
   }
 
   @Test func takesNewParametersInTheMiddle() throws {
-    var bench = try Bench(Replace.self, [("from", "one"), ("to", "1")])
+    let bench = try Bench(Replace.self, ["from": "one", "to": "1"])
     bench.feed(Array("one two on".utf8))
-    let arguments = try Arguments([("from", "two"), ("to", "2")], for: Replace.description.parameters)
-    bench.adopt(try Replace(arguments))
+    try bench.set(["from": "two", "to": "2"])
     bench.feed(Array("e two".utf8), isEnded: true)
     #expect(bench.output.text == "1 two one 2")
   }

@@ -1,4 +1,5 @@
 import Engine
+import ModuleTesting
 import Testing
 
 @testable import Modules
@@ -31,7 +32,7 @@ struct ScriptClipperTests {
   ])
   func clips(page: String, expected: String, scripts: Int) throws {
     for size in 1...page.utf8.count {
-      var bench = try Bench(Clip.self)
+      let bench = try Bench(Clip.self)
       for start in stride(from: 0, to: page.utf8.count, by: size) {
         bench.feed(Array(page.utf8)[start..<min(start + size, page.utf8.count)])
       }
@@ -47,7 +48,7 @@ struct ScriptClipperTests {
     for seed in 0..<2_000 {
       var random = SplitMix(seed: seed)
       let page = Page.random(&random)
-      var bench = try Bench(Clip.self)
+      let bench = try Bench(Clip.self)
       bench.feed(page, cutBy: &random)
       guard bench.output == Page.clipped(page) else {
         Issue.record("seed \(seed): \(page.text)\n\(bench.output.text)\n\(Page.clipped(page).text)")
@@ -63,7 +64,7 @@ struct ScriptClipperTests {
     let page = Array((tag + "x</script>y<script pagead>z</script>").utf8)
     #expect(Page.clipped(page).text == (count <= 4_096 ? "y" : tag + "x</script>y"))
     for size in [61, 1_000, 4_096, page.count] {
-      var bench = try Bench(Clip.self)
+      let bench = try Bench(Clip.self)
       for start in stride(from: 0, to: page.count, by: size) {
         bench.feed(page[start..<min(start + size, page.count)])
       }
@@ -73,7 +74,7 @@ struct ScriptClipperTests {
   }
 
   @Test func holdsNoWholeElement() throws {
-    var bench = try Bench(Clip.self)
+    let bench = try Bench(Clip.self)
     bench.feed(Array("text<script src=pagead>".utf8) + [UInt8](repeating: 0x20, count: 30_000))
     #expect(bench.output.text == "text")
     #expect(bench.held == 0)
@@ -82,7 +83,7 @@ struct ScriptClipperTests {
   }
 
   @Test func endsTheClipAtHalfAnEndTagThatIsHeldTooLong() throws {
-    var bench = try Bench(Clip.self)
+    let bench = try Bench(Clip.self)
     bench.feed(Array("a<script src=pagead>x</scr".utf8))
     bench.expire()
     bench.feed(Array("ipt>the page".utf8), isEnded: true)
@@ -90,7 +91,7 @@ struct ScriptClipperTests {
   }
 
   @Test func letsHalfATagPassThatIsHeldTooLong() throws {
-    var bench = try Bench(Clip.self)
+    let bench = try Bench(Clip.self)
     bench.feed(Array("a<script src=pag".utf8))
     bench.expire()
     bench.feed(Array("ead>x</script>b".utf8), isEnded: true)

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import kit
+from transfer import EDITS, cats, edited, exchange
 
 BINARIES = kit.ROOT / ".build" / "release"
 FLOWOS, FLOWCTL = BINARIES / "flowos", BINARIES / "flowctl"
@@ -54,6 +55,10 @@ class Daemon:
         """The engine's counters."""
         return self.ask("stats")["engine"]["counters"]
 
+    def connections(self):
+        """What stands in the table."""
+        return self.ask("conn", "list")["connections"]
+
     def module(self, flow, name):
         """The totals of one module: `counters` and `own`."""
         modules = self.ask("stats", flow)["flows"][0]["modules"]
@@ -95,6 +100,20 @@ class DaemonTest(unittest.TestCase):
         """Makes a flow, unless it is there, and attaches a module; returns the module's name."""
         self.flowos.ctl("flow", "add", flow, match, "--may-exist")
         return self.flowos.ctl("pm", "attach", flow, kind, *arguments).stdout.strip()
+
+    def edit(self, edits=EDITS, *, match="ip_proto=6", flow="all"):
+        """Attaches a `replace` for each of the edits, as it is to both directions of all connections."""
+        for old, new in edits:
+            # Long, so that no halt of the stream ends the wait for the rest of a match.
+            self.attach(match, "replace", "hold=60000", f"from={old.decode()}", f"to={new.decode()}", flow=flow)
+
+    def check_transfer(self, client, server, size, *, edits=EDITS):
+        """Sends `size` octets each way at once, compares with the same edits made here, and closes both ends."""
+        upload, download = cats(size, seed=1), cats(size, seed=2)
+        with client, server:
+            received = exchange(client, server, upload, download)
+        for got, sent in zip(received, (upload, download)):
+            self.assert_same(got, edited(sent, edits))
 
     def address(self, ipv6):
         return self.net.server.ipv6 if ipv6 else self.net.server.ipv4

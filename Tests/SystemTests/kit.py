@@ -202,6 +202,14 @@ class Namespace:
     def read_sysctl(self, name):
         return self.run("sysctl", "-n", name).stdout.strip()
 
+    def counter(self, name):
+        """What the kernel has counted in here, by its name in /proc/net/snmp or netstat, such as `TCPKeepAlive`."""
+        lines = self.run("cat", "/proc/net/snmp", "/proc/net/netstat").stdout.splitlines()
+        for names, values in zip(lines[::2], lines[1::2]):
+            if name in names.split():
+                return int(values.split()[names.split().index(name)])
+        raise AssertionError(f"the kernel counts no {name}")
+
     def inside(self, work):
         """Calls `work` on a thread that stands in this namespace, and returns what it returns."""
         outcome = {}
@@ -242,11 +250,12 @@ class Namespace:
         listener.listen(1024)
         return listener
 
-    def connect(self, address, port, *, timeout=10, source_port=0):
-        """A TCP connection from here."""
+    def connect(self, address, port, *, timeout=10, source_port=0, prepare=lambda _: None):
+        """A TCP connection from here; `prepare` is called with its socket before it opens."""
         connection = self.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
             connection.settimeout(timeout)
+            prepare(connection)
             if source_port:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 connection.bind(("", source_port))
@@ -257,13 +266,8 @@ class Namespace:
         return connection
 
     @contextlib.contextmanager
-    def losing(self, probability, interface, *, match=()):
-        """Drops arriving packets of `interface` at random, before connection tracking sees them, in both families.
-
-        A super-packet of segmentation offload is lost whole.
-        """
-        rule = ["PREROUTING", "-i", interface, *match, "-m", "statistic", "--mode", "random",
-                "--probability", str(probability), "-j", "DROP"]
+    def _rule(self, *rule):
+        """Has a rule in the table raw of both families: in front of connection tracking, and of the daemon."""
         made = []
         try:
             for command in ("iptables", "ip6tables"):
@@ -273,6 +277,20 @@ class Namespace:
         finally:
             for command in made:
                 self.run(command, "-w", "-t", "raw", "-D", *rule)
+
+    def losing(self, probability, interface, *, match=()):
+        """Drops arriving packets of `interface` at random, before connection tracking sees them, in both families.
+
+        A super-packet of segmentation offload is lost whole.
+        """
+        return self._rule("PREROUTING", "-i", interface, *match, "-m", "statistic", "--mode", "random",
+                          "--probability", str(probability), "-j", "DROP")
+
+    @contextlib.contextmanager
+    def silenced(self):
+        """Lets no TCP in or out any more: to the other end it looks as if this one had vanished."""
+        with self._rule("PREROUTING", "-p", "tcp", "-j", "DROP"), self._rule("OUTPUT", "-p", "tcp", "-j", "DROP"):
+            yield
 
     def remove(self):
         """Ends what runs in here, by its process ids, and removes the namespace."""
@@ -365,6 +383,12 @@ class Topology:
             self._join(namespace, interface, wire, place)
             run(["ip", "-n", wire.name, "link", "set", place, "up"])
             namespace.inside(lambda: link.switch_offloads_off(interface))
+
+    def set_mtu(self, client, server):
+        """Sets the MTU of the link on the client's side of the router and of that on the server's."""
+        for end, port, octets in ((self.client, "client0", client), (self.server, "server0", server)):
+            for namespace, interface in ((end, "eth0"), (self.router, port)):
+                run(["ip", "-n", namespace.name, "link", "set", interface, "mtu", octets])
 
     def remove(self):
         for namespace in reversed(self._namespaces):

@@ -5,6 +5,15 @@ import socket
 import threading
 
 MIB = 1 << 20
+# What `replace` is told where it does not matter what: later octets move towards either side.
+EDITS = ((b"cat", b"caterpillar"), (b"act", b""))
+
+
+def edited(content, edits=EDITS):
+    """What the edits, one after the other, make of the whole."""
+    for old, new in edits:
+        content = content.replace(old, new)
+    return content
 
 
 def cats(size, *, seed):
@@ -75,11 +84,22 @@ class End:
         return bytes(self._received)
 
 
-def open_pair(net, *, ipv6=False, port=5000, timeout=30):
-    """A connection from the client to the server: both sockets."""
+def exchange(client, server, upload, download):
+    """Has both ends send at once and end their directions; returns what arrived at the server, and at the client."""
+    ends = End(client, upload), End(server, download)
+    down, up = [end.finish() for end in ends]
+    return up, down
+
+
+def open_pair(net, *, ipv6=False, port=5000, timeout=30, prepare=lambda _: None, **options):
+    """A connection from the client to the server: both sockets.
+
+    prepare: is called with both, the listening one for the server's, before there is a connection. options: of `connect`.
+    """
     address = net.server.ipv6 if ipv6 else net.server.ipv4
     with net.server.listen(port, ipv6=ipv6) as listener:
-        client = net.client.connect(address, port, timeout=timeout)
+        prepare(listener)
+        client = net.client.connect(address, port, timeout=timeout, prepare=prepare, **options)
         server, _ = listener.accept()
     server.settimeout(timeout)
     return client, server

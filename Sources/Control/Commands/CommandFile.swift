@@ -57,7 +57,7 @@ public struct CommandFile: Sendable {
 
   private static let grammars: [any ChangeGrammar.Type] = [
     FlowAddGrammar.self, FlowReplaceGrammar.self, FlowDeleteGrammar.self,
-    ModuleAttachGrammar.self, ModuleDetachGrammar.self, ModuleSetGrammar.self,
+    ModuleAttachGrammar.self, ModuleDetachGrammar.self, ModuleMoveGrammar.self, ModuleSetGrammar.self,
   ]
 
   private static func parse(_ words: [String]) throws(ControlError) -> any Change {

@@ -14,9 +14,10 @@ public struct FlowAddGrammar: ChangeGrammar {
   public var priority: Int?
 
   @Option(
-    help:
-      "What becomes of a connection whose module fails. 'pass', its bytes go on unedited, is the only way there is yet."
-  )
+    help: """
+      What becomes of a connection whose module fails: its bytes go on unedited, its packets are dropped, or both ends \
+      get a reset. 'pass' where none is given.
+      """)
   public var onFail: Flow.FailurePolicy?
 
   @Flag(help: "Accept an equal flow of this name that is there already.")
@@ -41,7 +42,7 @@ public struct FlowReplaceGrammar: ChangeGrammar {
   @Option(help: "0 to 65535. The present one is kept where none is given.")
   public var priority: Int?
 
-  @Option(help: "'pass' is the only way there is yet. The present one is kept where none is given.")
+  @Option(help: "What becomes of a connection whose module fails. The present one is kept where none is given.")
   public var onFail: Flow.FailurePolicy?
 
   public init() {}

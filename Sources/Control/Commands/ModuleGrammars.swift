@@ -27,6 +27,9 @@ public struct ModuleAttachGrammar: ChangeGrammar {
   @Option(help: "The stage that the module joins, from 1; a new last one where none is given.")
   public var stage: Int?
 
+  @Flag(help: "Make a new stage for it, in front of that of --stage.")
+  public var insert = false
+
   @Option(help: "How it runs: inline, on the thread of the packets, or thread, on one of its own.")
   public var run: String?
 
@@ -35,7 +38,8 @@ public struct ModuleAttachGrammar: ChangeGrammar {
   public func request() throws(ControlError) -> ModuleAttach {
     let arguments = try keyed(arguments)
     return ModuleAttach(
-      flow: flow, kind: kind, arguments: arguments.isEmpty ? nil : arguments, name: name, stage: stage, run: run)
+      flow: flow, kind: kind, arguments: arguments.isEmpty ? nil : arguments, name: name, stage: stage,
+      insert: insert ? true : nil, run: run)
   }
 }
 
@@ -54,6 +58,28 @@ public struct ModuleDetachGrammar: ChangeGrammar {
   public init() {}
 
   public func request() -> ModuleDetach { ModuleDetach(flow: flow, name: name, ifExists: ifExists ? true : nil) }
+}
+
+public struct ModuleMoveGrammar: ChangeGrammar {
+  public static let words = ["pm", "move"]
+
+  @Argument(help: "The flow's name.")
+  public var flow: String
+
+  @Argument(help: "The instance's name.")
+  public var name: String
+
+  @Option(help: "The stage that it joins, as they are numbered now; one more than there are makes a new last one.")
+  public var stage: Int
+
+  @Flag(help: "Make a new stage for it, in front of that of --stage.")
+  public var insert = false
+
+  public init() {}
+
+  public func request() -> ModuleMove {
+    ModuleMove(flow: flow, name: name, stage: stage, insert: insert ? true : nil)
+  }
 }
 
 public struct ModuleSetGrammar: ChangeGrammar {

@@ -18,6 +18,44 @@ extension ConnectionList {
   }
 }
 
+extension ConnectionShow {
+  public func perform(on controller: Controller) throws(ControlError) -> Reply {
+    guard let info = controller.dataPlane.connection(id) else { throw .noConnection(id) }
+    let state = controller.state
+    let attached = state.attached
+    return Reply(
+      connection: ConnectionDescription(
+        info, flowNames: Dictionary(uniqueKeysWithValues: state.flows.map { ($0.id, $0.name) })),
+      modules: info.modules.map { ModulePosition($0, attached[$0.id]) })
+  }
+}
+
+extension ConnectionKill {
+  public func perform(on controller: Controller) throws(ControlError) -> Reply {
+    guard controller.dataPlane.kill(connection: id) else { throw .noConnection(id) }
+    return Reply(killed: true)
+  }
+}
+
+extension ControlError {
+  fileprivate static func noConnection(_ id: UInt64) -> ControlError {
+    ControlError(.notFound, "there is no connection \(id)", mend: "'conn list' lists them")
+  }
+}
+
+extension ModulePosition {
+  fileprivate init(_ module: ConnectionInfo.Module, _ attached: ModuleInstance?) {
+    // The engine writes the reason behind the state.
+    let words = module.state.split(separator: ": ", maxSplits: 1).map(String.init)
+    let isAtWork = words[0] == "working" || words[0] == "retiring"
+    self.init(
+      direction: module.direction.rawValue, peer: module.isPeer, flow: attached?.flow, stage: attached?.stage,
+      name: attached?.name, kind: attached?.kind, state: words[0], reason: words.count > 1 ? words[1] : nil,
+      head: isAtWork ? module.head : nil, tail: isAtWork ? module.tail : nil,
+      octetsHeld: isAtWork ? module.tail &- module.head : nil)
+  }
+}
+
 extension ConnectionDescription {
   fileprivate init(_ info: ConnectionInfo, flowNames: [UInt32: String]) {
     self.init(

@@ -35,11 +35,16 @@ extension Dump {
           "flow", "add", flow.name, flow.match.description, "--priority", String(flow.priority), "--on-fail",
           flow.onFail.rawValue,
         ]))
+      var last = 0
       for module in flow.modules {
-        lines.append(
-          ShellWords.join(
-            ["pm", "attach", flow.name, module.description.kind] + module.given.map { "\($0.key)=\($0.value)" }
-              + ["--name", module.name, "--stage", String(module.stage), "--run", module.run.rawValue]))
+        var words = ["pm", "attach", flow.name, module.description.kind]
+        words += module.given.map { "\($0.key)=\($0.value)" }
+        words += ["--name", module.name]
+        // The first of a stage makes it, behind those that there are.
+        if module.stage == last { words += ["--stage", String(module.stage)] }
+        if module.run != module.description.runs[0] { words += ["--run", module.run.rawValue] }
+        lines.append(ShellWords.join(words))
+        last = module.stage
       }
     }
     return Reply(commands: lines.map { $0 + "\n" }.joined())

@@ -24,9 +24,11 @@ extension FlowAdd {
         mend: "'flow replace' changes it, '--may-exist' accepts it where it is equal")
     }
     let priority = wanted.priority ?? WantedFlow.defaultPriority
+    let onFail = wanted.onFail ?? .pass
     var differences: [String] = []
     if flow.match != wanted.match { differences.append("its match is '\(flow.match)', not '\(wanted.match)'") }
     if flow.priority != priority { differences.append("its priority is \(flow.priority), not \(priority)") }
+    if flow.onFail != onFail { differences.append("its on-fail is '\(flow.onFail)', not '\(onFail)'") }
     guard differences.isEmpty else {
       throw ControlError(
         .exists, "there is a flow '\(name)' already, and it differs: " + differences.joined(separator: "; "),
@@ -87,11 +89,6 @@ extension WantedFlow {
         throw ControlError(
           .refused, "priority \(priority) is out of bounds",
           mend: "use \(WantedFlow.priorities.lowerBound) to \(WantedFlow.priorities.upperBound), the higher the sooner")
-      }
-      if let onFail, onFail != .pass {
-        throw ControlError(
-          .refused, "a flow cannot '\(onFail)' connections whose module fails",
-          mend: "only 'pass' is there yet; leave '--on-fail' out")
       }
       self.priority = priority
       self.onFail = onFail

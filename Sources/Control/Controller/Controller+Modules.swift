@@ -9,25 +9,22 @@ extension ModuleTypes {
 
 extension ModuleAttach {
   public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
+    if insert == true, stage == nil {
+      throw ControlError(.usage, "it is not said in front of which stage to insert", mend: "give '--stage' too")
+    }
     let index = try state.index(of: flow)
     let type = try environment.registry.type(ofKind: kind)
     let run = try runMode(of: type.description)
     let id = state.nextModuleID()
     return try state.update(at: index) { flow throws(ControlError) in
       let name = try freeName(in: flow)
-      let count = flow.modules.last?.stage ?? 0
-      let stage = stage ?? count + 1
-      guard (1...count + 1).contains(stage) else {
-        throw ControlError(
-          .refused, "there is no place for a stage \(stage): the flow has \(count) stage\(count == 1 ? "" : "s")",
-          at: "flow '\(flow.name)'", mend: "use 1 to \(count + 1), or leave '--stage' out")
-      }
+      let stage = try flow.checked(stage: stage ?? flow.stageCount + 1)
       try type.description.checkFits(flow.match, of: flow.name, module: name)
       let given = try type.description.order(arguments ?? [:], at: "flow '\(flow.name)', module '\(name)'")
-      let prototype = try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'")
-      try flow.checkEditor(prototype, named: name, at: stage)
-      let module = WantedModule(id: id, name: name, stage: stage, run: run, given: given, prototype: prototype)
-      flow.modules.insert(module, at: flow.modules.firstIndex { $0.stage > stage } ?? flow.modules.count)
+      let module = WantedModule(
+        id: id, name: name, stage: stage, run: run, given: given,
+        prototype: try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'"))
+      try flow.put(module, into: stage, isInserted: insert == true)
       return Reply(flow: flow.name, name: name, stage: stage)
     }
   }
@@ -35,16 +32,13 @@ extension ModuleAttach {
   /// How the module runs, where it can run so.
   private func runMode(of description: ModuleDescription) throws(ControlError) -> AttachedModule.RunMode {
     let place = "flow '\(flow)', module '\(kind)'"
-    guard let mode = AttachedModule.RunMode(rawValue: run ?? (description.needsThread ? "thread" : "inline")) else {
+    guard let mode = run.map(AttachedModule.RunMode.init(rawValue:)) ?? description.runs[0] else {
       throw ControlError(
         .refused, "a module cannot be run as '\(run ?? "")'", at: place, mend: "use 'inline' or 'thread'")
     }
-    if mode == .inline, description.needsThread {
-      throw ControlError(.refused, "'\(kind)' waits for its bytes", at: place, mend: "run it as 'thread'")
-    }
-    if mode == .thread, description.layer != .app {
-      throw ControlError(
-        .refused, "'\(kind)' works on packets, which cannot wait for a thread", at: place, mend: "run it as 'inline'")
+    guard description.runs.contains(mode) else {
+      let why = mode == .inline ? "waits for its bytes" : "works on packets, which cannot wait for a thread"
+      throw ControlError(.refused, "'\(kind)' \(why)", at: place, mend: "run it as '\(description.runs[0])'")
     }
     return mode
   }
@@ -81,6 +75,19 @@ extension ModuleDetach {
   }
 }
 
+extension ModuleMove {
+  public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
+    try state.update(at: try state.index(of: flow)) { flow throws(ControlError) in
+      let index = try flow.index(of: name)
+      let module = flow.modules[index]
+      let stage = try flow.checked(stage: stage)
+      guard stage != module.stage || insert == true else { return Reply(stage: stage) }
+      try flow.put(module, into: stage, isInserted: insert == true)
+      return Reply(stage: flow.modules[try flow.index(of: name)].stage)
+    }
+  }
+}
+
 extension ModuleSet {
   public func apply(to state: inout WantedState, in environment: Controller.Environment) throws(ControlError) -> Reply {
     guard !arguments.isEmpty else {
@@ -105,7 +112,18 @@ extension ModuleSet {
 
 extension ModuleList {
   public func perform(on controller: Controller) throws(ControlError) -> Reply {
-    Reply(modules: try controller.state.flows(named: flow).flatMap(\.instances))
+    let flows = try controller.state.flows(named: flow)
+    let statistics = controller.dataPlane.statistics()
+    let held = controller.dataPlane.octetsHeld()
+    return Reply(
+      modules: flows.flatMap { flow in
+        zip(flow.modules, flow.instances).map { module, instance in
+          var instance = instance
+          instance.counters = (statistics.modules[module.id]?.common ?? ModuleCounters()).byName
+          instance.octetsHeld = held[module.id] ?? 0
+          return instance
+        }
+      })
   }
 }
 

@@ -41,5 +41,5 @@ extension ModuleTotals {
 }
 
 extension CounterSet {
-  fileprivate var byName: [String: UInt64] { Dictionary(uniqueKeysWithValues: named.map { ($0.name, $0.value) }) }
+  var byName: [String: UInt64] { Dictionary(uniqueKeysWithValues: named.map { ($0.name, $0.value) }) }
 }

@@ -14,6 +14,18 @@ public protocol DataPlane {
   /// ``Engine/Flow/id``.
   func connections(flow: UInt32?, limit: Int) -> [ConnectionInfo]
 
+  /// The connection of that ``Engine/ConnectionInfo/id``, or nil where there is none.
+  func connection(_ id: UInt64) -> ConnectionInfo?
+
+  /// Resets a connection at both ends, and says whether there is one of that ``Engine/ConnectionInfo/id``.
+  func kill(connection id: UInt64) -> Bool
+
+  /// Octets that modules hold now, all connections together, by ``Engine/AttachedModule/id``.
+  func octetsHeld() -> [UInt32: Int]
+
+  /// What modules tell, as it comes.
+  var events: EventFeed { get }
+
   /// The index of the interface called `name`, or nil where there is none.
   func portIndex(named name: String) -> UInt32?
 

@@ -4,9 +4,16 @@ import Engine
 public struct ModuleRegistry: Sendable {
   private let types: [any ProcessingModule.Type]
 
-  /// Two types of one kind are a programming error.
-  public init(_ types: [any ProcessingModule.Type]) {
-    precondition(Set(types.map { $0.description.kind }).count == types.count, "two modules share a kind")
+  /// - Throws: where two types are of one kind, or a kind is no name.
+  public init(_ types: [any ProcessingModule.Type]) throws(ControlError) {
+    for (index, type) in types.enumerated() {
+      let kind = type.description.kind
+      try Name.check(kind, of: "module")
+      guard let other = types[..<index].first(where: { $0.description.kind == kind }) else { continue }
+      throw ControlError(
+        .refused, "\(String(reflecting: other)) and \(String(reflecting: type)) are both of the kind '\(kind)'",
+        mend: "give one of them another kind")
+    }
     self.types = types
   }
 
@@ -24,8 +31,8 @@ extension ModuleKind {
   init(_ description: ModuleDescription) {
     self.init(
       kind: description.kind, layer: description.layer.rawValue, access: description.access.rawValue,
-      peer: description.peer, holdTimeMilliseconds: description.holdTime / .milliseconds(1),
-      holdLimitOctets: description.holdLimit,
+      run: description.runs.map(\.rawValue), peer: description.peer,
+      holdTimeMilliseconds: description.holdTime / .milliseconds(1), holdLimitOctets: description.holdLimit,
       parameters: description.parameters.map {
         Parameter(
           name: $0.name, type: $0.kind.name, defaultValue: $0.defaultValue, unit: $0.unit, help: $0.help)

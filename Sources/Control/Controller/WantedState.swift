@@ -31,6 +31,11 @@ public struct WantedState: Sendable {
     return flows[index...index]
   }
 
+  /// The attached modules by their identifiers.
+  var attached: [UInt32: ModuleInstance] {
+    Dictionary(uniqueKeysWithValues: flows.flatMap { flow in zip(flow.modules.map(\.id), flow.instances) })
+  }
+
   mutating func append(_ make: (_ id: UInt32) -> WantedFlow) {
     lastFlowID += 1
     flows.append(make(lastFlowID))
@@ -77,13 +82,14 @@ struct WantedFlow: Sendable {
 
   /// The modules of each stage, in the order of the stages.
   var stages: [[WantedModule]] {
-    (1..<(modules.last?.stage ?? 0) + 1).map { stage in modules.filter { $0.stage == stage } }
+    (0..<stageCount).map { stage in modules.filter { $0.stage == stage + 1 } }
   }
 
   var instances: [ModuleInstance] {
     modules.map { module in
       ModuleInstance(
-        flow: name, stage: module.stage, name: module.name, kind: module.description.kind, run: module.run.rawValue,
+        flow: name, stage: module.stage, name: module.name, kind: module.description.kind,
+        layer: module.description.layer.rawValue, access: module.description.access.rawValue, run: module.run.rawValue,
         arguments: Dictionary(uniqueKeysWithValues: module.given), revision: module.revision)
     }
   }
@@ -92,11 +98,50 @@ struct WantedFlow: Sendable {
     FlowDescription(name: name, match: match.description, priority: priority, onFail: onFail, modules: instances)
   }
 
+  /// How many stages there are.
+  var stageCount: Int { modules.last?.stage ?? 0 }
+
+  /// `stage` where a module may go there: into one of the stages, or behind the last.
+  func checked(stage: Int) throws(ControlError) -> Int {
+    guard (1...stageCount + 1).contains(stage) else {
+      throw ControlError(
+        .refused,
+        "there is no place for a stage \(stage): the flow has \(stageCount) stage\(stageCount == 1 ? "" : "s")",
+        at: "flow '\(name)'", mend: "use 1 to \(stageCount + 1)")
+    }
+    return stage
+  }
+
+  /// Has a module join a stage, or with `isInserted` be the first of a new one in front of it. Where it was attached already
+  /// it leaves its place. Throws where it would be the second editor of the stage.
+  mutating func put(_ module: WantedModule, into stage: Int, isInserted: Bool) throws(ControlError) {
+    modules.removeAll { $0.id == module.id }
+    if isInserted {
+      for index in modules.indices where modules[index].stage >= stage { modules[index].stage += 1 }
+    } else {
+      try checkEditor(module.prototype, named: module.name, at: stage)
+    }
+    var module = module
+    module.stage = stage
+    modules.insert(module, at: modules.firstIndex { $0.stage > stage } ?? modules.count)
+    closeGaps()
+  }
+
   /// Takes a module out; where it was alone in its stage, those behind it move up.
   mutating func remove(at index: Int) {
-    let stage = modules.remove(at: index).stage
-    guard !modules.contains(where: { $0.stage == stage }) else { return }
-    for index in modules.indices where modules[index].stage > stage { modules[index].stage -= 1 }
+    modules.remove(at: index)
+    closeGaps()
+  }
+
+  /// Numbers the stages anew, from 1.
+  private mutating func closeGaps() {
+    var number = 0
+    var last: Int?
+    for index in modules.indices {
+      if modules[index].stage != last { number += 1 }
+      last = modules[index].stage
+      modules[index].stage = number
+    }
   }
 
   /// Throws where a module of `description` would be a second editor of `stage`.
@@ -107,8 +152,8 @@ struct WantedFlow: Sendable {
       let other = modules.first(where: { $0.name != name && $0.stage == stage && $0.prototype.access == .edit })
     else { return }
     throw ControlError(
-      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(self.name)'",
-      mend: "only one module of a stage may edit; give it a stage of its own")
+      .refused, "stage \(stage) has an editor already: '\(other.name)'", at: "flow '\(self.name)', module '\(name)'",
+      mend: "only one module of a stage may edit; '--insert' makes a new stage in front of it")
   }
 
   /// The index of the module called `instance`.
@@ -133,4 +178,12 @@ struct WantedModule: Sendable {
   var prototype: any ProcessingModule
 
   var description: ModuleDescription { type(of: prototype).description }
+}
+
+extension ModuleDescription {
+  /// How a module can run, the usual way first. Packets cannot wait for a thread.
+  var runs: [AttachedModule.RunMode] {
+    guard layer == .app else { return [.inline] }
+    return needsThread ? [.thread] : [.inline, .thread]
+  }
 }

@@ -57,6 +57,30 @@ struct OutgoingError: Encodable {
   var error: RPCError
 }
 
+/// What a client that monitors is told between replies.
+struct OutgoingNotification<Parameters: Encodable>: Encodable {
+  var jsonrpc = "2.0"
+  var method: String
+  var params: Parameters
+}
+
+/// A notification as the client reads it.
+struct IncomingNotification: Decodable {
+  /// Nil where it is one that is not known here.
+  var report: MonitorReport?
+
+  private enum Keys: String, CodingKey { case method, params }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: Keys.self)
+    switch try container.decode(String.self, forKey: .method) {
+    case "event": report = .event(try container.decode(EventDescription.self, forKey: .params))
+    case "lost": report = .loss(try container.decode(EventLoss.self, forKey: .params))
+    default: break
+    }
+  }
+}
+
 /// A request as it came in: understood, or with the reason why not.
 struct IncomingRequest: Decodable {
   /// Nil for a notification, which gets no reply.

@@ -46,7 +46,7 @@ extension DecodingError {
   }
 
   private static let words = [
-    "Int": "a whole number", "String": "a string", "Bool": "true or false", "Dictionary<String, String>": "an object",
-    "Dictionary<String, Any>": "an object", "Array<Any>": "an array",
+    "Int": "a whole number", "UInt64": "a whole number", "String": "a string", "Bool": "true or false",
+    "Dictionary<String, String>": "an object", "Dictionary<String, Any>": "an object", "Array<Any>": "an array",
   ]
 }

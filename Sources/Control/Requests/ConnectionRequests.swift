@@ -26,6 +26,69 @@ public struct ConnectionList: Request {
   }
 }
 
+/// `conn show`: one connection and its modules.
+public struct ConnectionShow: Request {
+  public static let method = "conn.show"
+
+  /// As `conn list` shows it.
+  public var id: UInt64
+
+  public init(id: UInt64) { self.id = id }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case id }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var connection: ConnectionDescription
+    /// Those of the direction to the server first, each direction in the order of the stages; then those that take no more
+    /// part.
+    public var modules: [ModulePosition]
+  }
+}
+
+/// Where a module stands in one direction of a connection.
+public struct ModulePosition: Codable, Equatable, Sendable {
+  /// The direction that it works on: `to-server` or `to-client`.
+  public var direction: String
+  /// Whether it works on that direction as its peer.
+  public var peer: Bool
+  /// The flow that it is attached to, its stage there, its name and its kind; absent where it has been detached since.
+  public var flow: String?
+  public var stage: Int?
+  public var name: String?
+  public var kind: String?
+  /// `working`, `retiring`, `offloaded` or `failed`.
+  public var state: String
+  /// Why it has failed.
+  public var reason: String?
+  /// Octets that it has released, counted from the beginning of its stage; absent where it takes no more part.
+  public var head: UInt64?
+  /// Octets that have come to it, counted likewise.
+  public var tail: UInt64?
+  /// Octets that it holds: from its head to its tail.
+  public var octetsHeld: UInt64?
+
+  public enum CodingKeys: String, CodingKey {
+    case direction, peer, flow, stage, name, kind, state, reason, head, tail
+    case octetsHeld = "octets_held"
+  }
+}
+
+/// `conn kill`: resets a connection at both ends.
+public struct ConnectionKill: Request {
+  public static let method = "conn.kill"
+
+  /// As `conn list` shows it.
+  public var id: UInt64
+
+  public init(id: UInt64) { self.id = id }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case id }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    public var killed: Bool
+  }
+}
+
 /// A connection as `conn list` shows it.
 public struct ConnectionDescription: Codable, Equatable, Sendable {
   /// One of its two directions.

@@ -35,6 +35,8 @@ public struct ModuleKind: Codable, Equatable, Sendable {
   public var kind: String
   public var layer: String
   public var access: String
+  /// How it can run, the usual way first: `inline`, `thread`.
+  public var run: [String]
   public var peer: Bool
   public var holdTimeMilliseconds: Int64
   public var holdLimitOctets: Int
@@ -43,7 +45,7 @@ public struct ModuleKind: Codable, Equatable, Sendable {
   public var help: String
 
   public enum CodingKeys: String, CodingKey {
-    case kind, layer, access, peer, parameters, counters, help
+    case kind, layer, access, run, peer, parameters, counters, help
     case holdTimeMilliseconds = "hold_time_ms"
     case holdLimitOctets = "hold_limit_octets"
   }
@@ -59,24 +61,27 @@ public struct ModuleAttach: Change {
   public var arguments: [String: String]?
   /// The instance's name; the kind, or the kind and a number, where none is given.
   public var name: String?
-  /// The stage that the module becomes, from 1; a new last one where none is given.
+  /// The stage that the module joins, from 1; one more than there are makes a new last one, as does none.
   public var stage: Int?
-  /// `inline`, the only way to run so far.
+  /// Whether the module gets a new stage in front of `stage`.
+  public var insert: Bool?
+  /// `inline` or `thread`; `inline` where none is given and the module can do with it.
   public var run: String?
 
   public init(
     flow: String, kind: String, arguments: [String: String]? = nil, name: String? = nil, stage: Int? = nil,
-    run: String? = nil
+    insert: Bool? = nil, run: String? = nil
   ) {
     self.flow = flow
     self.kind = kind
     self.arguments = arguments
     self.name = name
     self.stage = stage
+    self.insert = insert
     self.run = run
   }
 
-  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, kind, arguments, name, stage, run }
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, kind, arguments, name, stage, insert, run }
 
   public typealias Reply = AttachedInstance
 }
@@ -113,6 +118,33 @@ public struct ModuleDetach: Change {
   }
 }
 
+/// `pm move`: puts an attached module into another stage. It stays what it is; on connections that run it begins anew
+/// where the other stage stands.
+public struct ModuleMove: Change {
+  public static let method = "pm.move"
+
+  public var flow: String
+  public var name: String
+  /// The stage that it joins, as they are numbered before the move; one more than there are makes a new last one.
+  public var stage: Int
+  /// Whether it gets a new stage in front of `stage`.
+  public var insert: Bool?
+
+  public init(flow: String, name: String, stage: Int, insert: Bool? = nil) {
+    self.flow = flow
+    self.name = name
+    self.stage = stage
+    self.insert = insert
+  }
+
+  public enum CodingKeys: String, CodingKey, CaseIterable { case flow, name, stage, insert }
+
+  public struct Reply: Codable, Equatable, Sendable {
+    /// Its stage after the move; a stage that it was the last to leave is gone.
+    public var stage: Int
+  }
+}
+
 /// `pm set`: gives an attached module other arguments; those not given stay.
 public struct ModuleSet: Change {
   public static let method = "pm.set"
@@ -135,7 +167,7 @@ public struct ModuleSet: Change {
   }
 }
 
-/// `pm list`: the attached modules, flow by flow in the order of their stages.
+/// `pm list`: the attached modules, flow by flow in the order of their stages, with what they have counted.
 public struct ModuleList: Request {
   public static let method = "pm.list"
 
@@ -158,8 +190,19 @@ public struct ModuleInstance: Codable, Equatable, Sendable {
   public var stage: Int
   public var name: String
   public var kind: String
+  public var layer: String
+  public var access: String
   public var run: String
   /// The arguments that were given, as they were written; defaults are not among them.
   public var arguments: [String: String]
   public var revision: Int
+  /// By the names of `ModuleCounters`; in the reply to `pm list` only.
+  public var counters: [String: UInt64]?
+  /// Octets that it holds now, all connections together; in the reply to `pm list` only.
+  public var octetsHeld: Int?
+
+  public enum CodingKeys: String, CodingKey {
+    case flow, stage, name, kind, layer, access, run, arguments, revision, counters
+    case octetsHeld = "octets_held"
+  }
 }

@@ -28,13 +28,15 @@ extension Change {
 /// The methods by name.
 enum Methods {
   static let changes: [any Change.Type] = [
-    FlowAdd.self, FlowReplace.self, FlowDelete.self, ModuleAttach.self, ModuleDetach.self, ModuleSet.self,
+    FlowAdd.self, FlowReplace.self, FlowDelete.self, ModuleAttach.self, ModuleDetach.self, ModuleMove.self,
+    ModuleSet.self,
   ]
 
   static let all: [any Request.Type] =
     changes + [
-      FlowList.self, FlowShow.self, ModuleTypes.self, ModuleList.self, ConnectionList.self, StatisticsRead.self,
-      Transaction.self, Dump.self, Ping.self, VersionRead.self, Shutdown.self,
+      FlowList.self, FlowShow.self, ModuleTypes.self, ModuleList.self, ConnectionList.self, ConnectionShow.self,
+      ConnectionKill.self, StatisticsRead.self, Monitor.self, Transaction.self, Dump.self, Ping.self, VersionRead.self,
+      Shutdown.self,
     ]
 
   static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.method, $0) })

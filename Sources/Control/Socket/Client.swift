@@ -1,12 +1,9 @@
 import Glibc
 import SystemPackage
 
-/// Asks a daemon over its Unix socket, one request a connection.
+/// Speaks to a daemon over its Unix socket, one request a connection.
 public struct Client: Sendable {
   public static let defaultPath = "/run/flowos/flowos.sock"
-
-  /// The most octets that a reply may have.
-  private static let maximumReply = 256 << 20
 
   private let path: UnixPath
   private let timeout: Duration
@@ -21,34 +18,77 @@ public struct Client: Sendable {
   ///
   /// - Throws: what the daemon answers, or `unavailable` where there is none or it is too slow.
   public func send<R: Request>(_ request: R) throws(ControlError) -> R.Reply {
-    let line = try JSON.encode(OutgoingRequest(params: request)) + [UInt8(ascii: "\n")]
-    let answer = try exchange(line)
-    let reply: IncomingReply<R.Reply>
-    do {
-      reply = try JSON.decode(IncomingReply<R.Reply>.self, from: answer)
-    } catch {
-      throw ControlError(
-        .fault, "the daemon's reply cannot be read", at: place,
-        mend: "'flowctl' and 'flowos' should be of one version")
+    let deadline = ContinuousClock.now + timeout
+    var lines = try open(until: deadline)
+    defer { _ = close(lines.socket.rawValue) }
+    return try ask(request, over: &lines, until: deadline)
+  }
+
+  /// Asks for the events of modules, and calls `report` with each that comes, and with the number of those that were lost.
+  ///
+  /// - Throws: what the daemon answers; `unavailable` where there is none, it is too slow to answer, or once it has ended;
+  ///   and what `report` throws.
+  public func monitor(
+    _ request: Monitor, _ report: (MonitorReport) throws(ControlError) -> Void
+  ) throws(ControlError) -> Never {
+    let deadline = ContinuousClock.now + timeout
+    var lines = try open(until: deadline)
+    defer { _ = close(lines.socket.rawValue) }
+    _ = try ask(request, over: &lines, until: deadline)
+    while true {
+      let line: [UInt8]
+      do {
+        line = try lines.next(until: nil)
+      } catch {
+        guard error == .connectionReset else { throw explain(error) }
+        throw ControlError(.unavailable, "the daemon has ended", at: place)
+      }
+      // What a newer daemon tells beside events is passed over.
+      if let known = try decode(IncomingNotification.self, from: line).report { try report(known) }
     }
+  }
+
+  private var place: String { "socket '\(path.text)'" }
+
+  private func open(until deadline: ContinuousClock.Instant) throws(ControlError) -> ReceivedLines {
+    do throws(Errno) {
+      let socket = try FileDescriptor.unixSocket()
+      do throws(Errno) {
+        try connect(socket, until: deadline)
+      } catch {
+        _ = close(socket.rawValue)
+        throw error
+      }
+      return ReceivedLines(socket: socket)
+    } catch {
+      throw explain(error)
+    }
+  }
+
+  private func ask<R: Request>(
+    _ request: R, over lines: inout ReceivedLines, until deadline: ContinuousClock.Instant
+  ) throws(ControlError) -> R.Reply {
+    let line = try JSON.encode(OutgoingRequest(params: request)) + [UInt8(ascii: "\n")]
+    let answer: [UInt8]
+    do {
+      try send(line[...], over: lines.socket, until: deadline)
+      answer = try lines.next(until: deadline)
+    } catch {
+      throw explain(error)
+    }
+    let reply = try decode(IncomingReply<R.Reply>.self, from: answer)
     if let error = reply.error { throw error.controlError }
     guard let result = reply.result else { throw ControlError(.fault, "the daemon's reply is empty", at: place) }
     return result
   }
 
-  private var place: String { "socket '\(path.text)'" }
-
-  /// Sends a line and returns the line that comes back.
-  private func exchange(_ line: [UInt8]) throws(ControlError) -> [UInt8] {
-    let deadline = ContinuousClock.now + timeout
-    do throws(Errno) {
-      let socket = try FileDescriptor.unixSocket()
-      defer { _ = close(socket.rawValue) }
-      try connect(socket, until: deadline)
-      try send(line[...], over: socket, until: deadline)
-      return try receive(from: socket, until: deadline)
+  private func decode<Value: Decodable>(_ type: Value.Type, from line: [UInt8]) throws(ControlError) -> Value {
+    do {
+      return try JSON.decode(type, from: line)
     } catch {
-      throw explain(error)
+      throw ControlError(
+        .fault, "what the daemon says cannot be read", at: place,
+        mend: "'flowctl' and 'flowos' should be of one version")
     }
   }
 
@@ -77,30 +117,7 @@ public struct Client: Sendable {
         if error == .brokenPipe || error == .connectionReset { return }
         throw error
       }
-      if !rest.isEmpty { try wait(for: POLLOUT, at: socket, until: deadline) }
-    }
-  }
-
-  private func receive(from socket: FileDescriptor, until deadline: ContinuousClock.Instant) throws(Errno) -> [UInt8] {
-    var answer: [UInt8] = []
-    while answer.last != UInt8(ascii: "\n") {
-      try wait(for: POLLIN, at: socket, until: deadline)
-      guard let count = try socket.receive(into: &answer, atMost: 65_536) else { continue }
-      if count == 0 { throw .connectionReset }
-      if answer.count > Self.maximumReply { throw .messageTooLong }
-    }
-    return answer
-  }
-
-  private func wait(
-    for event: Int32, at socket: FileDescriptor, until deadline: ContinuousClock.Instant
-  ) throws(Errno) {
-    while true {
-      let now = ContinuousClock.now
-      guard now < deadline else { throw .timedOut }
-      var descriptors = [Readiness(fd: socket.rawValue, events: Int16(event), revents: 0)]
-      try poll(&descriptors, timeout: deadline - now)
-      if descriptors[0].revents != 0 { return }
+      if !rest.isEmpty { try socket.wait(for: POLLOUT, until: deadline) }
     }
   }
 
@@ -119,6 +136,49 @@ public struct Client: Sendable {
       ControlError(.unavailable, "the daemon hung up without an answer", at: place, mend: "look into its log")
     default:
       ControlError(.unavailable, "cannot ask the daemon: \(failure)", at: place)
+    }
+  }
+}
+
+/// The lines that come over a socket.
+private struct ReceivedLines {
+  let socket: FileDescriptor
+  private var received: [UInt8] = []
+  /// Up to where there is no newline.
+  private var scanned = 0
+
+  /// The most octets that one may have.
+  private static var limit: Int { 256 << 20 }
+
+  init(socket: FileDescriptor) { self.socket = socket }
+
+  /// The next one, without its newline.
+  mutating func next(until deadline: ContinuousClock.Instant?) throws(Errno) -> [UInt8] {
+    while true {
+      if let end = received[scanned...].firstIndex(of: UInt8(ascii: "\n")) {
+        defer {
+          received.removeFirst(end + 1)
+          scanned = 0
+        }
+        return Array(received[..<end])
+      }
+      scanned = received.count
+      guard scanned <= Self.limit else { throw .messageTooLong }
+      try socket.wait(for: POLLIN, until: deadline)
+      if try socket.receive(into: &received, atMost: 65_536) == 0 { throw .connectionReset }
+    }
+  }
+}
+
+extension FileDescriptor {
+  /// Waits until the socket is ready; without a deadline for ever.
+  fileprivate func wait(for event: Int32, until deadline: ContinuousClock.Instant?) throws(Errno) {
+    while true {
+      let now = ContinuousClock.now
+      if let deadline, now >= deadline { throw .timedOut }
+      var descriptors = [Readiness(fd: rawValue, events: Int16(event), revents: 0)]
+      try poll(&descriptors, timeout: deadline.map { $0 - now })
+      if descriptors[0].revents != 0 { return }
     }
   }
 }

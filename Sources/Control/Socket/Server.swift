@@ -1,10 +1,11 @@
 import Glibc
 import SystemPackage
 
-/// Listens at a Unix stream socket and answers lines with lines, all clients on one thread.
+/// Listens at a Unix stream socket and answers lines with lines, all clients on one thread; those that monitor get the
+/// lines of events between.
 ///
-/// A client costs at most one request and one reply of memory: nothing more is read from it before it has taken the
-/// reply. `answer` of ``run(_:)`` is called on the thread that runs the server, one line at a time.
+/// A client costs at most one request, one reply and a bounded backlog of events: nothing more is read from it before it has
+/// taken the reply.
 public final class Server: Sendable {
   /// What clients may use.
   public struct Limits: Sendable {
@@ -12,8 +13,10 @@ public final class Server: Sendable {
     public var requestSize = 1 << 20
     /// Clients at a time.
     public var clients = 64
-    /// How long a client may stay without a request or taking its reply.
+    /// How long a client may stay without a request or taking its reply, unless it monitors.
     public var idle = Duration.seconds(60)
+    /// Octets of events that may wait for a client; what comes behind them is lost to it.
+    public var backlog = 1 << 20
 
     public init() {}
   }
@@ -40,12 +43,13 @@ public final class Server: Sendable {
 
   /// Serves until ``stop()`` is called, then closes all clients and removes the socket's file.
   ///
-  /// - Parameter answer: makes the reply to a line; nil where there is none.
+  /// - Parameter responder: does what clients ask for, on this thread, a line at a time.
   /// - Throws: where the system refuses to wait, which leaves nothing to serve with.
-  public func run(_ answer: (_ line: [UInt8]) -> [UInt8]?) throws(ControlError) {
+  public func run(_ responder: Responder) throws(ControlError) {
     var clients: [ServedClient] = []
     var acceptsFrom = ContinuousClock.now
     defer {
+      responder.feed.isWanted = false
       for client in clients { client.close() }
       // A file that is gone already needs no removal.
       try? path.unlink()
@@ -54,9 +58,13 @@ public final class Server: Sendable {
       let now = ContinuousClock.now
       let isAccepting = now >= acceptsFrom
       // The end of listening is told whatever is awaited.
-      var descriptors = [Readiness(fd: listener.rawValue, events: isAccepting ? Int16(POLLIN) : 0, revents: 0)]
+      var descriptors = [
+        Readiness(fd: listener.rawValue, events: isAccepting ? Int16(POLLIN) : 0, revents: 0),
+        Readiness(fd: responder.feed.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
+      ]
+      let firstClient = descriptors.count
       descriptors += clients.map(\.awaited)
-      let deadlines = clients.map { $0.deadline(limits) } + (isAccepting ? [] : [acceptsFrom])
+      let deadlines = clients.compactMap { $0.deadline(limits) } + (isAccepting ? [] : [acceptsFrom])
       do throws(Errno) {
         try poll(&descriptors, timeout: deadlines.min().map { max(.zero, $0 - now) })
       } catch {
@@ -65,11 +73,16 @@ public final class Server: Sendable {
       if descriptors[0].revents & Int16(POLLHUP) != 0 { return }
 
       let after = ContinuousClock.now
+      if descriptors[1].revents != 0 {
+        let news = responder.takeNews()
+        for index in clients.indices { clients[index].tell(news, limits) }
+      }
       for index in clients.indices {
-        clients[index].serve(descriptors[index + 1].revents, at: after, limits, answer)
+        clients[index].serve(descriptors[firstClient + index].revents, at: after, limits, responder)
       }
       for client in clients where client.isOver(at: after, limits) { client.close() }
       clients.removeAll { $0.isOver(at: after, limits) }
+      responder.feed.isWanted = clients.contains(where: \.isMonitoring)
 
       if descriptors[0].revents != 0, !acceptAll(into: &clients, at: after) {
         // Out of descriptors or memory: waiting clients would keep the poll awake for nothing.

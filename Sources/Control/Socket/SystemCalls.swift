@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import SystemPackage
 
@@ -11,6 +12,28 @@ private func retrying(_ call: () -> Int) throws(Errno) -> Int {
     if result >= 0 { return result }
     let failure = Errno(rawValue: errno)
     if failure != .interrupted { throw failure }
+  }
+}
+
+/// Wakes a thread that polls.
+@safe final class Bell: Sendable {
+  /// Readable since it has been rung.
+  let descriptor: FileDescriptor
+
+  /// A process that has no descriptor left cannot begin to serve.
+  init() {
+    descriptor = FileDescriptor(rawValue: eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC)))
+    precondition(descriptor.rawValue >= 0, "no descriptor is left")
+  }
+
+  deinit { _ = close(descriptor.rawValue) }
+
+  /// May be called on any thread.
+  func ring() { eventfd_write(descriptor.rawValue, 1) }
+
+  func silence() {
+    var count: eventfd_t = 0
+    unsafe eventfd_read(descriptor.rawValue, &count)
   }
 }
 

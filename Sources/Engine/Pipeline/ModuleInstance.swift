@@ -19,6 +19,14 @@ struct ModuleInstance {
   private(set) var description: ModuleDescription
   let tally: ModuleTally
   var state = State.working
+  /// Whether it is to work on a thread of its own.
+  let runsOnThread: Bool
+  /// Where it works, if on a thread of its own.
+  var exchange: ModuleExchange?
+  /// Whether the thread has been told to come to an end.
+  var isRetireTold = false
+  /// Whether it goes on for now all the same.
+  var isStaying = false
   /// What becomes of the connection should it fail.
   var onFail = Flow.FailurePolicy.pass
   /// What it has asked to become of the connection.
@@ -26,6 +34,7 @@ struct ModuleInstance {
 
   init(_ attached: AttachedModule, owner: Direction, tally: ModuleTally) {
     id = attached.id
+    runsOnThread = attached.run == .thread
     self.owner = owner
     revision = attached.revision
     module = attached.prototype
@@ -34,6 +43,9 @@ struct ModuleInstance {
   }
 
   var holdTime: Nanoseconds { module.holdTime }
+
+  /// Whether its thread is given what comes; not while it is asked to come to an end, so that what comes is another's.
+  var takesMore: Bool { state == .working || isStaying }
 
   /// Whether it takes no more part: what is left of it is to be taken out of the pipelines.
   var isOver: Bool { state != .working && state != .retiring }
@@ -61,6 +73,16 @@ struct ModuleInstance {
     if !isOver { state = .failed(reason) }
   }
 
+  /// Counts what was done on a thread of its own.
+  func count(_ part: ModuleReturn) {
+    tally.common.octetsOut += UInt64(part.released)
+    tally.common.edits += part.edits.count
+    tally.common.octetsRemoved += part.edits.removed
+    tally.common.octetsInserted += part.edits.inserted
+    tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
+    for (index, count) in part.own.enumerated() { unsafe tally.own[index] &+= count }
+  }
+
   /// Takes over what the module has asked for in one window.
   mutating func take(_ requests: ModuleRequests, connection: UInt64, _ environment: inout Environment) {
     for content in requests.events {
@@ -81,6 +103,7 @@ struct ModuleInstance {
   /// Counts a failure and tells of it.
   func report(_ reason: String, connection: UInt64, _ environment: inout Environment) {
     environment.counters.moduleFailures += 1
+    tally.common.failures += 1
     environment.output.add(
       ModuleEvent(
         time: environment.now, module: id, connection: connection,
@@ -89,15 +112,25 @@ struct ModuleInstance {
 
   /// Takes over the parameters of a newer prototype.
   mutating func adopt(_ attached: AttachedModule) {
-    func adopted<Module: ProcessingModule>(_ current: Module) -> any ProcessingModule {
-      guard let prototype = attached.prototype as? Module else { return current }
-      var current = current
-      current.adopt(prototype)
-      return current
-    }
-    module = adopted(module)
+    module = module.adopting(attached.prototype)
+    exchange?.adopt(attached.prototype)
     description = attached.description
     revision = attached.revision
+  }
+
+  /// Tells the module of a change of its connection.
+  mutating func tell(_ change: ConnectionChange) {
+    if let exchange { exchange.tell(change) } else { module.connection(change) }
+  }
+}
+
+extension ProcessingModule {
+  /// The module with the parameters of `prototype`, where that is of the same kind.
+  func adopting(_ prototype: any ProcessingModule) -> any ProcessingModule {
+    guard let prototype = prototype as? Self else { return self }
+    var adopted = self
+    adopted.adopt(prototype)
+    return adopted
   }
 }
 

@@ -17,6 +17,14 @@ struct ModuleRequests: Sendable {
   /// Events of one call; more are dropped.
   static var eventLimit: Int { 64 }
 
+  var isEmpty: Bool { fate == nil && !isOffloading && wake == nil && events.isEmpty && fault == nil }
+
+  /// Forgets what has been passed on; a fault and a fate stay.
+  mutating func renew() {
+    wake = nil
+    events = []
+  }
+
   mutating func fail(_ reason: String) {
     if fault == nil { fault = reason }
   }

@@ -79,9 +79,9 @@ extension ModuleInstance {
     var octets = SegmentQueue()
     octets.append(.kept(packet.slab, first, packet.end, source: InSequence(0)))
     let setting = unsafe Window.Setting(
-      identity: identity, now: environment.now, mayEdit: description.access == .edit, own: tally.own,
+      identity: identity, mayEdit: description.access == .edit, own: tally.own,
       packet: packet.description(layer, isPeer: isPeer))
-    var window = Window(octets, pool: pool, setting: setting, true, false)
+    var window = Window(octets, pool: pool, setting: setting, now: environment.now, true, false)
     do {
       if isPeer { try module.processPeer(&window) } else { try module.process(&window) }
     } catch {

@@ -4,7 +4,9 @@ extension Pipeline {
   /// gone to another stage begins there anew and must not be among the members of the old one. Those that are not wanted any
   /// more keep their place until they are taken out. What nobody needs any more goes to the stage behind it, or to `rest`
   /// behind the last.
-  mutating func arrange(_ wanted: [[Member]], _ rest: inout SegmentQueue, in pool: SlabPool) {
+  mutating func arrange(
+    _ wanted: [[Member]], _ instances: [ModuleInstance], _ rest: inout SegmentQueue, in pool: SlabPool
+  ) {
     let old = stages
     var arranged: [Stage] = []
     // Which of the old stages each goes on with.
@@ -28,6 +30,7 @@ extension Pipeline {
         members.map { member in
           var fresh = member
           fresh.head = tail
+          fresh.handed = tail
           return stay.first { $0.isSame(as: member) } ?? fresh
         } + stay.filter { member in !wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
@@ -37,9 +40,15 @@ extension Pipeline {
     for (index, var stage) in old.enumerated() where !origins.contains(index) {
       stage.members.removeAll { member in wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
-      let place = origins.lastIndex { $0.map { $0 < index } ?? false }
-      arranged.insert(stage, at: place.map { $0 + 1 } ?? 0)
-      origins.insert(index, at: place.map { $0 + 1 } ?? 0)
+      let isOnThread = stage.members.contains { instances[$0.instance].exchange != nil }
+      // A module that goes on for a while stands in front of who comes. A thread that is to end is given no more, so what
+      // comes now goes to those who come; it must not meet them with what it has in its hands.
+      let place =
+        isOnThread
+        ? origins.firstIndex { $0.map { $0 > index } ?? false } ?? origins.count
+        : origins.lastIndex { $0.map { $0 < index } ?? false }.map { $0 + 1 } ?? 0
+      arranged.insert(stage, at: place)
+      origins.insert(index, at: place)
     }
     stages = arranged
     letGo(&rest, in: pool)

@@ -9,6 +9,8 @@ struct Pipeline {
     var members: [Member]
     /// From the trailing head to the tail.
     var input = SegmentQueue()
+    /// What an editor on a thread of its own has returned, on the way to the next stage.
+    var returned = SegmentQueue()
     /// The heads of several members, the trailing one on top; those that have moved since are passed over.
     private var heads = Heap<Head>()
     /// Octets that have left the stage, modulo 2^64: where `input` begins.
@@ -21,7 +23,10 @@ struct Pipeline {
       static func < (left: Head, right: Head) -> Bool { Int64(bitPattern: left.position &- right.position) < 0 }
     }
 
-    init(members: [Member]) { self.members = members }
+    init(members: [Member]) {
+      self.members = members
+      renew()
+    }
 
     /// Octets in front of the trailing head, none of which a member still needs.
     mutating func released() -> Int {
@@ -47,10 +52,31 @@ struct Pipeline {
     /// Moves what all members have released to the end of `stream`.
     mutating func release(to stream: inout SegmentQueue, in pool: SlabPool) {
       let count = released()
+      returned.move(all: &stream)
+      // What was removed in front of octets that a thread has is in its hands as well.
+      guard count > 0 || members.allSatisfy({ $0.handed == 0 }) else { return }
       input.move(first: count, to: &stream, in: pool)
-      passed &+= UInt64(count)
-      for index in members.indices { members[index].head -= count }
+      move(by: count)
     }
+
+    /// Drops what an editor on a thread of its own has taken; what it made of it is in ``returned``.
+    mutating func drop(octets: Int, numbers: Int, in pool: SlabPool) {
+      input.drop(octets: octets, numbers: numbers, in: pool)
+      move(by: octets)
+      // Its head is where the input begins.
+      members[0].head = 0
+    }
+
+    private mutating func move(by octets: Int) {
+      passed &+= UInt64(octets)
+      for index in members.indices {
+        members[index].head -= octets
+        members[index].handed = max(0, members[index].handed - octets)
+      }
+    }
+
+    /// Whether nothing is left to be done behind the end of the stream.
+    var isDone: Bool { input.count == 0 && members.allSatisfy(\.isEnded) }
 
     /// Makes the heap anew, after members have come or gone.
     mutating func renew() {
@@ -68,6 +94,10 @@ struct Pipeline {
     var isPeer: Bool
     /// Octets of the stage's input that it has released, while others have not.
     var head = 0
+    /// Octets of the stage's input that its thread has been given, where it has one.
+    var handed = 0
+    /// Whether its thread has been told of the end of the stream.
+    var isEndHanded = false
     /// Since when its head has not moved while there was something to release.
     var heldSince: Instant?
     /// When it wants to be called, whether more has come or not.
@@ -80,6 +110,14 @@ struct Pipeline {
 
   /// Octets held in all stages.
   var held: Int { stages.reduce(0) { $0 + $1.input.count } }
+
+  /// Octets held by modules that release at times of their own.
+  func paced(_ instances: [ModuleInstance]) -> Int {
+    stages.reduce(0) { sum, stage in
+      let paces = stage.members.contains { instances[$0.instance].description.paces }
+      return paces ? sum + stage.input.count : sum
+    }
+  }
 
   /// Since when bytes have been held, by the member that has held longest.
   var heldSince: Instant? { earliest { $0.heldSince } }
@@ -121,14 +159,25 @@ struct Pipeline {
     _ stream: inout SegmentQueue, isEnded: Bool, patience: Int64?, identity: ConnectionIdentity,
     instances: inout [ModuleInstance], _ environment: inout Environment
   ) {
+    var isEnded = isEnded
     for index in stages.indices {
       stream.move(all: &stages[index].input)
       for member in stages[index].members.indices {
-        work(index, member, isEnded, patience, identity, &instances, &environment)
+        if let exchange = instances[stages[index].members[member].instance].exchange {
+          hand(index, member, isEnded, patience, exchange, instances, environment.now)
+        } else {
+          work(index, member, isEnded, patience, identity, &instances, &environment)
+        }
       }
       stages[index].release(to: &stream, in: environment.pool)
+      isEnded = isEnded && stages[index].isDone
+      // What the source had removed behind its last octet.
+      if isEnded { stages[index].input.move(all: &stream) }
     }
   }
+
+  /// Whether all stages have come to the end of the stream.
+  var isDone: Bool { stages.allSatisfy(\.isDone) }
 
   /// Runs the modules over one datagram, all of which comes out again.
   ///
@@ -172,8 +221,8 @@ struct Pipeline {
       patience.map { patience in
         state.heldSince.map { environment.now >= $0 + instances[instance].holdTime * patience } ?? false
       } ?? false
-    var released = pass(index, member, isEnded || isExpired, isEnded, identity, &instances, &environment)
-    var isForced = isEnded || isExpired
+    var isForced = (isEnded && !instances[instance].description.paces) || isExpired
+    var released = pass(index, member, isForced, isEnded, identity, &instances, &environment)
     if !isForced, unreleased(index, member) > instances[instance].description.holdLimit {
       released += pass(index, member, true, isEnded, identity, &instances, &environment)
       isForced = true
@@ -210,9 +259,9 @@ struct Pipeline {
     let description = instances[state.instance].description
     var queue = SegmentQueue()
     swap(&queue, &stages[index].input)
-    let setting = unsafe Window.Setting(
-      identity: identity, now: environment.now, mayEdit: description.access == .edit, own: tally.own)
-    var window = Window(queue, from: state.head, pool: environment.pool, setting: setting, mustRelease, isFinal)
+    let setting = unsafe Window.Setting(identity: identity, mayEdit: description.access == .edit, own: tally.own)
+    var window = Window(
+      queue, from: state.head, pool: environment.pool, setting: setting, now: environment.now, mustRelease, isFinal)
     do {
       if state.isPeer {
         try instances[state.instance].module.processPeer(&window)
@@ -249,6 +298,9 @@ struct Pipeline {
   }
 
   mutating func removeAll(in pool: SlabPool) {
-    for index in stages.indices { stages[index].input.removeAll(in: pool) }
+    for index in stages.indices {
+      stages[index].input.removeAll(in: pool)
+      stages[index].returned.removeAll(in: pool)
+    }
   }
 }

@@ -122,13 +122,16 @@ public struct ModuleDescription: Sendable {
   public let holdTime: Nanoseconds
   /// How many octets may be held before they must be released.
   public let holdLimit: Int
+  /// Whether the module holds bytes to release them at times of its own. The end of the stream then waits until it has
+  /// released all, ``Window/mustRelease`` is not set for it, and the source is slowed down to that pace by its window.
+  public let paces: Bool
   /// One sentence for `flowctl pm types`.
   public let help: String
 
   public init(
     kind: String, layer: Layer = .app, access: Access, peer: Bool = false, needsThread: Bool = false,
     parameters: [Parameter] = [], counters: [String] = [], holdTime: Nanoseconds = .milliseconds(200),
-    holdLimit: Int = 65_536, help: String
+    holdLimit: Int = 65_536, paces: Bool = false, help: String
   ) {
     self.kind = kind
     self.layer = layer
@@ -139,6 +142,7 @@ public struct ModuleDescription: Sendable {
     self.counters = counters
     self.holdTime = holdTime
     self.holdLimit = holdLimit
+    self.paces = paces
     self.help = help
   }
 }

@@ -44,8 +44,6 @@ import DequeModule
   /// What stays the same from one window of a module to the next.
   @safe struct Setting {
     let identity: ConnectionIdentity
-    /// When the window was made.
-    let now: Instant
     /// Whether the module may change bytes.
     let mayEdit: Bool
     /// Where its own counters lie.
@@ -58,9 +56,10 @@ import DequeModule
 
   /// - Parameter head: octets of `queue` that the module has released before.
   init(
-    _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, _ mustRelease: Bool,
-    _ isFinal: Bool
+    _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, now: Instant,
+    _ mustRelease: Bool, _ isFinal: Bool
   ) {
+    self.now = now
     self.base = head
     self.head = head
     self.releaseMark = head
@@ -74,8 +73,13 @@ import DequeModule
 
   /// Ends the window and gives the bytes back.
   consuming func takeQueue() -> SegmentQueue {
-    queue.move(all: &passed)
-    return passed
+    // However much is held, a window in which little is looked at costs little.
+    guard passed.segments.count < queue.segments.count else {
+      queue.move(all: &passed)
+      return passed
+    }
+    while let segment = passed.popLast() { queue.prepend(segment) }
+    return queue
   }
 
   /// Octets released from the head on.
@@ -95,7 +99,7 @@ import DequeModule
   public var packet: PacketDescription? { setting.packet }
 
   /// The time, in nanoseconds since an origin of its own; it stands still within a window.
-  public var now: Instant { setting.now }
+  public private(set) var now: Instant
 
   /// Adds to the counter that stands at `index` in ``ModuleDescription/counters``.
   public mutating func count(_ index: Int, by amount: Int = 1) {
@@ -112,9 +116,10 @@ import DequeModule
     requests.events.append(ModuleEvent.Content(name, fields))
   }
 
-  /// Asks for another window once `time` has passed, also where no more bytes have come. Of packets and datagrams there is none.
+  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of packets and
+  /// datagrams there is none.
   public mutating func wake(after time: Nanoseconds) {
-    requests.wake = min(requests.wake ?? .max, max(0, time))
+    requests.wake = min(requests.wake ?? .max, max(.milliseconds(1), time))
   }
 
   /// Ends the connection without a word: from here on none of its packets passes. Of a packet or a datagram: that alone is
@@ -142,21 +147,28 @@ import DequeModule
     return reader.read(&self)
   }
 
-  /// Sends away what was released and takes in `more`, on the thread of the module.
+  /// What a module on a thread of its own has done since the last time.
+  struct Result {
+    var released = SegmentQueue()
+    var edits: (count: UInt64, removed: UInt64, inserted: UInt64)
+    var requests: ModuleRequests
+  }
+
+  /// Takes out what was released and takes in `more`.
   mutating func exchange(
-    more: consuming SegmentQueue, mustRelease: Bool, isFinal: Bool
-  ) -> (released: SegmentQueue, edits: (count: UInt64, removed: UInt64, inserted: UInt64), requests: ModuleRequests) {
+    more: consuming SegmentQueue, mustRelease: Bool, isFinal: Bool, now: Instant
+  ) -> Result {
     var whole = SegmentQueue()
     passed.move(all: &whole)
     queue.move(all: &whole)
-    var released = SegmentQueue()
-    whole.move(first: releaseMark, to: &released, in: pool)
+    var result = Result(edits: (edits, removed, inserted), requests: requests)
+    whole.move(first: releaseMark, to: &result.released, in: pool)
     more.move(all: &whole)
-    let result = (released, (edits, removed, inserted), requests)
     (edits, removed, inserted, releaseMark) = (0, 0, 0, 0)
-    requests = ModuleRequests()
+    requests.renew()
     queue = whole
     end = queue.count
+    self.now = now
     self.mustRelease = mustRelease
     self.isFinal = isFinal
     return result

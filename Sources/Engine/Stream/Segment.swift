@@ -32,7 +32,11 @@ struct Segment {
     Segment(slab: slab, start: start, end: end, source: InSequence(0), sourceCount: 0)
   }
 
-  static func removed(_ source: InSequence, _ count: UInt32) -> Segment {
-    Segment(slab: .none, start: 0, end: 0, source: source, sourceCount: count)
+  /// - Parameter taken: octets that stood here when the module that has removed them got them.
+  static func removed(_ source: InSequence, _ count: UInt32, taken: UInt32 = 0) -> Segment {
+    Segment(slab: .none, start: taken, end: taken, source: source, sourceCount: count)
   }
+
+  /// Octets that a module which has this segment now was given for it.
+  var taken: Int { slab == .none ? Int(start) : slab.isInserted ? 0 : count }
 }

@@ -38,14 +38,39 @@ struct SegmentQueue {
 
   /// Moves everything to the end of `destination`.
   mutating func move(all destination: inout SegmentQueue) {
+    guard !destination.isEmpty else {
+      swap(&self, &destination)
+      return
+    }
     while let segment = popFirst() { destination.append(segment) }
+  }
+
+  /// The same segments once more, with references of their own.
+  func copy(in pool: SlabPool) -> SegmentQueue {
+    for segment in segments where segment.slab != .none { pool.retain(segment.slab) }
+    return self
+  }
+
+  /// Drops the first `octets` octets, and of the removed segments in front of and behind them as many as stand for `numbers`
+  /// numbers of the source together with them.
+  mutating func drop(octets: Int, numbers: Int, in pool: SlabPool) {
+    var (octets, numbers) = (octets, numbers)
+    while let first = segments.first, octets > 0 || numbers > 0 {
+      if first.count > octets {
+        guard octets > 0 else { return }
+        splitFirst(at: octets, in: pool)
+        continue
+      }
+      if first.count == 0, Int(first.sourceCount) > numbers { return }
+      octets -= first.count
+      numbers -= Int(first.sourceCount)
+      if let gone = popFirst() { pool.release(gone) }
+    }
   }
 
   /// Drops everything.
   mutating func removeAll(in pool: SlabPool) {
-    while let segment = popFirst() {
-      if segment.slab != .none { pool.release(segment.slab) }
-    }
+    while let segment = popFirst() { pool.release(segment) }
   }
 
   /// Cuts the first segment in two, `offset` octets from its start; `0 < offset < count`.
@@ -80,10 +105,12 @@ struct SegmentQueue {
   }
 
   /// Takes the first `octets` octets off, and what was removed right behind them. Returns what stands in their place: the
-  /// removed segment of the numbers that the source gave them, nil where it gave none.
+  /// removed segment of the numbers that the source gave them, nil where it gave none; but a borrower of the pool always
+  /// gets one, for it accounts for what it was given.
   mutating func removeFirst(_ octets: Int, in pool: SlabPool) -> Segment? {
     var left = octets
     var gap: Segment?
+    var taken = 0
     while let first = segments.first {
       if first.count > left {
         guard left > 0 else { break }
@@ -92,11 +119,13 @@ struct SegmentQueue {
       }
       _ = popFirst()
       left -= first.count
-      if first.slab != .none { pool.release(first.slab) }
+      taken += first.taken
+      pool.release(first)
       guard first.sourceCount > 0 else { continue }
       if gap == nil { gap = .removed(first.source, 0) }
       gap?.sourceCount += first.sourceCount
     }
-    return gap
+    guard pool.arena != nil else { return gap }
+    return .removed(gap?.source ?? InSequence(0), gap?.sourceCount ?? 0, taken: UInt32(taken))
   }
 }

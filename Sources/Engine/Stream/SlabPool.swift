@@ -1,15 +1,25 @@
+import Glibc
+
 /// Names one slab of a ``SlabPool``.
 struct SlabID: Hashable, Sendable {
   var index: UInt32
 
   /// No slab: the place of bytes that were removed.
   static let none = SlabID(index: .max)
+
+  /// Names bytes in an ``InsertionArena``.
+  static func inserted(_ number: Int) -> SlabID { SlabID(index: 1 << 31 | UInt32(number)) }
+  var isInserted: Bool { index >= 1 << 31 && self != .none }
+  var insertion: Int { Int(index & ~(1 << 31)) }
 }
 
 /// The buffers that packets and inserted bytes lie in.
 ///
 /// Slabs come in four sizes and are reference counted by hand: every ``Segment`` in a queue holds one reference. A pool
 /// belongs to one engine and so to one thread; the handle is copied freely, the state behind it is not.
+///
+/// To a module on a thread of its own the pool is lent, see ``lent(_:)``: it reads there what it was handed, while the engine
+/// keeps the references.
 ///
 ///     class   octets   what for
 ///     0          256   headers, keystrokes
@@ -24,7 +34,10 @@ struct SlabID: Hashable, Sendable {
   }
 
   @unsafe private struct State {
-    var slabs: ContiguousArray<Slab> = unsafe []
+    /// The records of all slabs, ``recordsOfBlock`` a block. A record never moves: other threads may look up where a slab
+    /// that was lent to them lies.
+    var blocks: UnsafeMutablePointer<UnsafeMutablePointer<Slab>?>
+    var slabCount = 0
     var free: (ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>) =
       ([], [], [], [])
     /// Indices whose memory went back to the system.
@@ -40,6 +53,9 @@ struct SlabID: Hashable, Sendable {
   private static var sizes: (Int, Int, Int, Int) { (256, 2_048, 16_384, 73_728) }
   /// Octets got from the system at once for the smaller classes.
   private static var chunkSize: Int { 65_536 }
+  private static var recordsOfBlock: Int { 1_024 }
+  /// An index has 31 bits.
+  private static var blockLimit: Int { 1 << 21 }
   /// Free slabs of the largest class that are kept; more go back to the system.
   private static var spareLarge: Int { 64 }
 
@@ -49,18 +65,60 @@ struct SlabID: Hashable, Sendable {
   private let state: UnsafeMutablePointer<State>
   /// Octets that may be in use; beyond it nothing is handed out.
   let limit: Int
+  /// Where a borrower puts what it inserts; nil for the owner.
+  let arena: InsertionArena?
 
   init(limit: Int) {
+    // Zeroes that take memory only where they are written to.
+    guard let zeroes = unsafe calloc(Self.blockLimit, MemoryLayout<UnsafeMutablePointer<Slab>?>.stride) else {
+      preconditionFailure("there is no memory")
+    }
+    let blocks = unsafe zeroes.assumingMemoryBound(to: UnsafeMutablePointer<Slab>?.self)
     unsafe state = .allocate(capacity: 1)
-    unsafe state.initialize(to: State())
+    unsafe state.initialize(to: State(blocks: blocks))
     self.limit = limit
+    arena = nil
+  }
+
+  private init(_ lender: SlabPool, arena: InsertionArena) {
+    unsafe state = lender.state
+    limit = lender.limit
+    self.arena = arena
+  }
+
+  /// The pool as a borrower on another thread has it: it may look at the slabs that it was handed for as long as the owner
+  /// keeps them, holds no references, and puts what it inserts into `arena`.
+  func lent(_ arena: InsertionArena) -> SlabPool { SlabPool(self, arena: arena) }
+
+  private func record(_ index: UInt32) -> UnsafeMutablePointer<Slab> {
+    let (block, place) = Int(index).quotientAndRemainder(dividingBy: Self.recordsOfBlock)
+    guard let records = unsafe state.pointee.blocks[block] else { preconditionFailure("there is no such slab") }
+    return unsafe records + place
+  }
+
+  /// Adds a record and returns its index.
+  private func append(_ slab: Slab) -> UInt32 {
+    let index = unsafe state.pointee.slabCount
+    let block = index / Self.recordsOfBlock
+    precondition(block < Self.blockLimit, "there are too many slabs")
+    if unsafe state.pointee.blocks[block] == nil {
+      unsafe state.pointee.blocks[block] = .allocate(capacity: Self.recordsOfBlock)
+    }
+    unsafe state.pointee.slabCount += 1
+    unsafe record(UInt32(index)).initialize(to: slab)
+    return UInt32(index)
   }
 
   /// Gives all memory back. No segment may be alive.
   func destroy() {
-    for index in unsafe state.pointee.slabs.indices where unsafe state.pointee.slabs[index].sizeClass == 3 {
-      unsafe state.pointee.slabs[index].base.deallocate()
+    for index in unsafe 0..<UInt32(state.pointee.slabCount) where unsafe record(index).pointee.sizeClass == 3 {
+      unsafe record(index).pointee.base.deallocate()
     }
+    for block in 0..<Self.blockLimit {
+      guard let records = unsafe state.pointee.blocks[block] else { break }
+      unsafe records.deallocate()
+    }
+    unsafe free(state.pointee.blocks)
     for index in unsafe state.pointee.chunks.indices { unsafe state.pointee.chunks[index].deallocate() }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
@@ -99,13 +157,13 @@ struct SlabID: Hashable, Sendable {
     let sizeClass = Self.sizeClass(for: count)
     let size = Self.size(of: sizeClass)
     let index = popFree(sizeClass) ?? grow(sizeClass)
-    unsafe state.pointee.slabs[Int(index)].references = 1
+    unsafe record(index).pointee.references = 1
     unsafe state.pointee.inUse += size
     return SlabID(index: index)
   }
 
   /// Whether there is more than one reference.
-  func isShared(_ slab: SlabID) -> Bool { unsafe state.pointee.slabs[Int(slab.index)].references > 1 }
+  func isShared(_ slab: SlabID) -> Bool { unsafe record(slab.index).pointee.references > 1 }
 
   private func popFree(_ sizeClass: UInt8) -> UInt32? {
     switch sizeClass {
@@ -126,8 +184,8 @@ struct SlabID: Hashable, Sendable {
         unsafe state.pointee.free.3.append(index)
         return
       }
-      unsafe state.pointee.slabs[Int(index)].base.deallocate()
-      unsafe state.pointee.slabs[Int(index)].sizeClass = 0xFF
+      unsafe record(index).pointee.base.deallocate()
+      unsafe record(index).pointee.sizeClass = 0xFF
       unsafe state.pointee.vacant.append(index)
       unsafe state.pointee.reserved -= Self.sizes.3
     }
@@ -140,18 +198,16 @@ struct SlabID: Hashable, Sendable {
       let slab = unsafe Slab(
         base: .allocate(byteCount: size, alignment: 64), references: 0, sizeClass: sizeClass)
       if let index = unsafe state.pointee.vacant.popLast() {
-        unsafe state.pointee.slabs[Int(index)] = slab
+        unsafe record(index).pointee = slab
         return index
       }
-      unsafe state.pointee.slabs.append(slab)
-      return unsafe UInt32(state.pointee.slabs.count - 1)
+      return unsafe append(slab)
     }
     let chunk = UnsafeMutableRawPointer.allocate(byteCount: Self.chunkSize, alignment: 64)
     unsafe state.pointee.chunks.append(chunk)
     unsafe state.pointee.reserved += Self.chunkSize
     for offset in stride(from: 0, to: Self.chunkSize, by: size) {
-      unsafe state.pointee.slabs.append(Slab(base: chunk + offset, references: 0, sizeClass: sizeClass))
-      unsafe pushFree(UInt32(state.pointee.slabs.count - 1), sizeClass)
+      unsafe pushFree(append(Slab(base: chunk + offset, references: 0, sizeClass: sizeClass)), sizeClass)
     }
     guard let index = popFree(sizeClass) else { preconditionFailure("a chunk holds slabs") }
     return index
@@ -159,34 +215,47 @@ struct SlabID: Hashable, Sendable {
 
   @inline(__always)
   func retain(_ slab: SlabID) {
-    unsafe state.pointee.slabs[Int(slab.index)].references += 1
+    guard arena == nil else { return }
+    unsafe record(slab.index).pointee.references += 1
   }
 
   func release(_ slab: SlabID) {
-    let references = unsafe state.pointee.slabs[Int(slab.index)].references - 1
-    unsafe state.pointee.slabs[Int(slab.index)].references = references
+    guard arena == nil else { return }
+    let references = unsafe record(slab.index).pointee.references - 1
+    unsafe record(slab.index).pointee.references = references
     guard references == 0 else { return }
-    let sizeClass = unsafe state.pointee.slabs[Int(slab.index)].sizeClass
+    let sizeClass = unsafe record(slab.index).pointee.sizeClass
     unsafe state.pointee.inUse -= Self.size(of: sizeClass)
     pushFree(slab.index, sizeClass)
   }
 
+  /// Gives back the reference that a segment holds.
+  func release(_ segment: Segment) {
+    if segment.slab == .none { return }
+    if let arena {
+      if segment.slab.isInserted { arena.drop(segment.slab, octets: segment.count) }
+    } else {
+      release(segment.slab)
+    }
+  }
+
   /// Octets that the slab really takes.
   func cost(of slab: SlabID) -> Int {
-    unsafe Self.size(of: state.pointee.slabs[Int(slab.index)].sizeClass)
+    unsafe Self.size(of: record(slab.index).pointee.sizeClass)
   }
 
   /// The whole slab, to write into.
   func writable(_ slab: SlabID) -> UnsafeMutableRawBufferPointer {
-    let record = unsafe state.pointee.slabs[Int(slab.index)]
+    let record = unsafe record(slab.index).pointee
     return unsafe UnsafeMutableRawBufferPointer(start: record.base, count: Self.size(of: record.sizeClass))
   }
 
   /// The octets from `start` up to `end`.
   @inline(__always)
   func bytes(_ slab: SlabID, _ start: UInt32, _ end: UInt32) -> UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(
-      start: state.pointee.slabs[Int(slab.index)].base + Int(start), count: Int(end &- start))
+    if let arena, slab.isInserted { return unsafe arena.bytes(slab, start, end) }
+    return unsafe UnsafeRawBufferPointer(
+      start: record(slab.index).pointee.base + Int(start), count: Int(end &- start))
   }
 
   /// Copies `bytes` into a slab, small runs one behind the other into the same one, and returns where they lie, with one
@@ -205,6 +274,7 @@ struct SlabID: Hashable, Sendable {
 
   /// As ``copy(_:)``, whatever the limit.
   func copyReserved(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32) {
+    if let arena { return unsafe arena.copy(bytes) }
     let shelfSize = Self.sizes.1
     guard bytes.count <= shelfSize / 4 else {
       let slab = allocateReserved(atLeast: bytes.count)

@@ -23,9 +23,16 @@ extension Connection {
     }
     if arrival.tcp.flags.contains(.syn) {
       if isRepeated(arrival, direction) { return synPassed(arrival, direction, &environment) }
+      // An answer to a SYN that is not known here would open what nobody reads.
+      if direction == .toClient, arrival.tcp.flags.contains(.ack),
+        phase == .synReceived || arrival.tcp.acknowledgement != self[.toServer].start.raw
+      {
+        return .drop
+      }
       // The ends settle it between them (RFC 5961 section 4).
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }
+    if isUndecided(arrival, direction) { return .drop }
     let duplicates = self[direction.opposite].sender.duplicates
     let acknowledgement = acknowledged(by: arrival, direction, environment)
     if arrival.tcp.flags.contains(.rst) {
@@ -45,7 +52,9 @@ extension Connection {
       recoverOwed(direction.opposite, duplicates: duplicates, arrival.tcp.options.sack, &environment)
     }
     // A source that cannot send on would never send what the modules wait for.
-    if self[direction].pipeline.held > 0, self[direction].sender.isShut(at: self[direction].receiver.next) {
+    if self[direction].pipeline.held > self[direction].sender.paced,
+      self[direction].sender.isShut(at: self[direction].receiver.next)
+    {
       acknowledgeHeld(direction, &environment)
     }
     for direction in Direction.allCases {
@@ -80,7 +89,9 @@ extension Connection {
         number, window: window, isBare: arrival.payloadCount == 0 && !arrival.isFinish, at: environment.now,
         in: environment.pool)
     if isPlausible { self[peer].sender.noteArrived(tcp.options.sack) }
-    result.isStale = !result.isNews && self[peer].sender.owes
+    // A source that has been told of everything, and asks, is to have the answer.
+    result.isStale =
+      !result.isNews && self[peer].sender.owes && self[peer].sender.told < self[peer].receiver.next
     result.isNews = result.isNews || result.sack.count > 0
     // What has not left cannot have arrived: the source must not let go of it.
     let isOfSent = self[peer].sender.next - number >= 0
@@ -131,8 +142,9 @@ extension Connection {
     if sender.map.isIdentity { return OutSequence(sequence.raw) }
     let next = self[direction].receiver.next
     if sequence >= next { return sender.next }
-    // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side.
-    if sequence + 1 == next { return sender.next + -1 }
+    // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side. What the
+    // destination has not acknowledged comes next there: it may have dropped that.
+    if sequence + 1 == next { return sender.unacknowledged + -1 }
     return .earlier(sender.map.start(sequence), sender.next)
   }
 
@@ -144,12 +156,16 @@ extension Connection {
   ) -> Verdict {
     let next = self[direction].receiver.next
     let sender = self[direction].sender
+    // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
     let sequence: OutSequence
     if arrival.sequence >= next {
-      // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
       sequence = sender.next + (arrival.sequence - next)
+    } else if let image = sender.map.image(arrival.sequence) {
+      sequence = image
     } else {
-      sequence = .earlier(sender.map.start(arrival.sequence), sender.next + (arrival.sequence - next))
+      // What is acknowledged stays in front of all that the destination may expect, and what was removed goes behind it.
+      let distance = arrival.sequence - sender.map.acknowledgement(sender.unacknowledged)
+      sequence = (distance > 0 ? sender.next : sender.unacknowledged) + distance
     }
     if arrival.sequence == next { enter(.closed) }
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
@@ -335,6 +351,7 @@ extension Connection {
     if isTransparent(direction), fits(arrival), isAsSent(arrival, direction, environment.pool) {
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
+    if self[direction].sender.isShutOut { acknowledgeHeld(direction, &environment) }
     let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
     if let verdict = resend(
       from: arrival.sequence, upTo: arrival.sequenceEnd, direction, vehicle, &environment)

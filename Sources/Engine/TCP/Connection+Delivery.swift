@@ -3,10 +3,14 @@
 ///
 /// The source's own retransmissions carry everything else, see ``Connection/resend(from:upTo:_:_:_:)``.
 extension Connection {
-  /// Acknowledges to the source what modules hold, once the destination has all that is in front of it. A source whose
-  /// window, or whose loss recovery, waits for that acknowledgement would otherwise never send what the module waits for.
+  /// Acknowledges to the source what is kept here, once the destination has all that is in front of it.
+  ///
+  /// Of what modules hold: a source whose window, or whose loss recovery, waits for that acknowledgement would otherwise never
+  /// send what the module waits for. Of what waits for the destination's window: the source has been offered room for it, and
+  /// would take the silence for a loss, and give a destination up that may take its time (RFC 1122 section 4.2.2.17).
   mutating func acknowledgeHeld(_ direction: Direction, _ environment: inout Environment) {
-    guard self[direction].pipeline.held > 0, self[direction].sender.isIdle,
+    let isHeld = self[direction].pipeline.held > 0 && self[direction].sender.isIdle
+    guard isHeld || self[direction].sender.isShutOut,
       self[direction].receiver.next > self[direction].sender.told
     else { return }
     self[direction].sender.own(upTo: self[direction].receiver.next)
@@ -52,9 +56,8 @@ extension Connection {
     if lost.from < lost.upTo {
       resendHere(lost, direction, &environment)
     } else {
-      // The window is closed: an octet beyond it asks for how long (RFC 9293 section 3.8.6.1).
-      let next = self[direction].sender.next
-      _ = transmit(from: next, upTo: next + 1, direction, nil, &environment)
+      // The window is closed.
+      probe(direction, nil, &environment)
     }
     armRetransmission(direction, environment)
   }

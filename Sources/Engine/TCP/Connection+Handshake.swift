@@ -8,9 +8,13 @@ extension Connection {
 
   /// Takes the client's SYN, which made this connection or is sent again, and says what becomes of it.
   mutating func synArrived(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
+    let earlier = isRepeated(arrival, .toServer) ? self[.toServer].offer : Half.Offer()
     self[.toServer].begin(at: arrival.sequence + 1)
-    self[.toServer].offer = Half.Offer(arrival.tcp)
+    self[.toServer].offer = Half.Offer(arrival.tcp).adding(earlier)
+    self[.toServer].offer.restriction =
+      arrival.tcp.options.hasAuthentication ? .signed : keepsMultipath(arrival) ? .multipath : nil
     self[.toServer].learn(arrival)
+    if arrival.payloadCount > 0, !isPrepared { restrict(.synData, &environment) }
     return synPassed(arrival, .toServer, &environment)
   }
 
@@ -20,13 +24,41 @@ extension Connection {
     arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toServer].receiver.next.raw
   }
 
+  /// Whether a segment of the server's answers the client's SYN with another number than the answer before, as happens where
+  /// several servers share an address, or one keeps no state. The latest counts, as long as nothing has followed.
+  func isOtherAnswer(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    phase == .synReceived && direction == .toClient && arrival.tcp.flags.contains(.syn) && isAnswer(arrival)
+      && !isRepeated(arrival, .toClient) && self[.toClient].receiver.next == self[.toClient].start
+      && self[.toClient].receiver.outOfOrder.isEmpty
+  }
+
+  /// Whether a segment has to wait until the client has said which of several answers it has taken.
+  func isUndecided(_ arrival: Arrival, _ direction: Direction) -> Bool {
+    guard phase == .synReceived, isDisputed, !arrival.tcp.flags.contains(.rst) else { return false }
+    let acknowledges = arrival.tcp.flags.contains(.ack) && arrival.tcp.acknowledgement == self[.toClient].start.raw
+    return direction == .toClient || !acknowledges
+  }
+
+  /// Whether a SYN-ACK answers a SYN that came with data, and takes some of that (RFC 7413).
+  func takesData(_ arrival: Arrival) -> Bool {
+    let count = InSequence(arrival.tcp.acknowledgement) - self[.toServer].start
+    return restriction == .synData && (1...Int(UInt16.max)).contains(count)
+  }
+
   /// Takes the server's SYN-ACK for the client's SYN, and says what becomes of it.
   mutating func synAcknowledged(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
     let options = arrival.tcp.options
+    isDisputed = phase == .synReceived
     self[.toClient].begin(at: arrival.sequence + 1)
     self[.toClient].offer = Half.Offer(arrival.tcp)
     self[.toClient].learn(arrival)
     let client = self[.toServer].offer
+    // Both have to say it: what one end says alone may be told to us and not to the other.
+    switch client.restriction {
+    case .signed where options.hasAuthentication: restrict(.signed, &environment)
+    case .multipath where options.multipath != nil: restrict(.multipath, &environment)
+    default: if arrival.payloadCount > 0, !isPrepared { restrict(.synData, &environment) }
+    }
     // Window scaling, timestamps and SACK hold where both offered them (RFC 7323, RFC 2018).
     if let ofClient = client.windowScale, let ofServer = options.windowScale {
       self[.toServer].sender.windowScale = ofServer
@@ -45,27 +77,21 @@ extension Connection {
     return verdict
   }
 
-  /// Whether a SYN is one that began this connection, sent again.
+  /// Whether a SYN is one that began this connection, sent again. What came before any SYN need not have been of the connection
+  /// that the SYN begins.
   func isRepeated(_ arrival: Arrival, _ direction: Direction) -> Bool {
-    arrival.payloadSequence == self[direction].start
+    arrival.payloadSequence == self[direction].start && restriction != .midstream
   }
 
-  /// Lets a SYN pass. Where it may come to editing, without what cannot be edited: MPTCP, whose octets have numbers of their
+  /// Lets a SYN pass. Where it may come to editing, and it is not signed, without what cannot be edited: MPTCP, whose octets have numbers of their
   /// own, and data, which would leave before the other end has said what it takes. The ends do without (RFC 8684 section
   /// 3.7, RFC 7413 section 4.2), and the client sends the data again.
   mutating func synPassed(
     _ arrival: Arrival, _ direction: Direction, _ environment: inout Environment
   ) -> Verdict {
     let options = arrival.tcp.options
-    if options.hasAuthentication {
-      restrict(.signed, &environment)
-    } else if let subtype = options.multipath, direction == .toClient || subtype != Self.multipathCapable {
-      // Once both ends have agreed on it, or joined another path of theirs, it is too late to remove it.
-      restrict(.multipath, &environment)
-    } else if arrival.payloadCount > 0, !isPrepared {
-      restrict(.synData, &environment)
-    }
-    guard isPrepared, restriction == nil else { return .accept(mark: nil) }
+    let isJoining = direction == .toServer && keepsMultipath(arrival)
+    guard isPrepared, restriction == nil, !options.hasAuthentication, !isJoining else { return .accept(mark: nil) }
     let offered = options.maximumSegmentSize ?? 0
     let isClamped = offered >= Self.smallestWithRoom
     guard isClamped || arrival.payloadCount > 0 || options.hasFastOpen || options.multipath != nil else {
@@ -90,6 +116,12 @@ extension Connection {
       }
     } load: { _, _ in
     }
+  }
+
+  /// Whether a SYN of the client's keeps its MPTCP option: where nothing may edit, and where it joins another path, for which
+  /// it is too late.
+  private func keepsMultipath(_ syn: Arrival) -> Bool {
+    syn.tcp.options.multipath.map { !isPrepared || $0 != Self.multipathCapable } ?? false
   }
 
   /// Subtype MP_CAPABLE of the MPTCP option (RFC 8684 section 3.1).

@@ -14,16 +14,26 @@ extension Connection {
     run(direction, &stream, patience: patience, &environment)
     handOver(&stream, direction, environment.pool)
     heedModules(&environment)
-    if isEnded, !isObserved { self[direction].sender.appendFinish() }
+    endStream(direction)
+  }
+
+  /// Has the end of the stream leave behind its last octet, once no module holds any of them.
+  mutating func endStream(_ direction: Direction) {
+    guard self[direction].receiver.isEnded, !isObserved, self[direction].pipeline.isDone else { return }
+    self[direction].sender.appendFinish()
   }
 
   private mutating func run(
     _ direction: Direction, _ stream: inout SegmentQueue, patience: Int64?, _ environment: inout Environment
   ) {
-    guard !self[direction].pipeline.stages.isEmpty else { return }
+    guard !self[direction].pipeline.stages.isEmpty else {
+      self[direction].sender.paced = 0
+      return
+    }
     halves[direction.rawValue].pipeline.run(
       &stream, isEnded: self[direction].receiver.isEnded, patience: patience, identity: identity(direction),
       instances: &instances, &environment)
+    self[direction].sender.paced = self[direction].pipeline.paced(instances)
   }
 
   /// What modules are told of the connection.
@@ -90,7 +100,8 @@ extension Connection {
   /// Gives the connection the modules of its two flows: new ones are made, those that are gone come to an end, the rest
   /// goes on. All of it at one point of each stream: between what has left the stage and what has not.
   mutating func reconfigure(
-    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
+    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], place: ConnectionTable.Place,
+    _ environment: inout Environment
   ) {
     self[.toServer].flow = toServer?.id
     self[.toClient].flow = toClient?.id
@@ -100,18 +111,45 @@ extension Connection {
       let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
       let members = instances.members(
         allowed(own), own?.onFail, peers: allowed(peer), peer?.onFail, direction, tallies)
+      startThreads(place, &environment)
       var rest = SegmentQueue()
-      halves[direction.rawValue].pipeline.arrange(members, &rest, in: environment.pool)
+      halves[direction.rawValue].pipeline.arrange(members, instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
+      self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
     heedModules(&environment)
-    for direction in Direction.allCases { flush(direction, &environment) }
+    for direction in Direction.allCases where phase != .cut {
+      // Who comes behind the end of a stream that is still on its way through the others has to be told.
+      if self[direction].receiver.isEnded, self[direction].sender.finish == nil, !isObserved {
+        var stream = SegmentQueue()
+        runPipeline(direction, &stream, &environment)
+      }
+      flush(direction, &environment)
+    }
   }
 
   /// The modules of `flow` that may work on this connection's streams, stage by stage.
   private func allowed(_ flow: Flow?) -> [[AttachedModule]] {
     let stages = flow?.streamStages ?? []
     return restriction == nil ? stages : stages.filter { $0.allSatisfy { $0.description.access == .read } }
+  }
+
+  /// Puts those modules to work on threads that are to run there and have none yet.
+  private mutating func startThreads(_ place: ConnectionTable.Place, _ environment: inout Environment) {
+    guard let post = environment.post else { return }
+    for index in instances.indices
+    where instances[index].runsOnThread && instances[index].exchange == nil && instances[index].state == .working {
+      let owner = instances[index].owner
+      let exchange = ModuleExchange(
+        instances[index].module, place: place, post: post, pool: environment.pool,
+        identities: (identity(owner), identity(owner.opposite)))
+      if post.start(exchange) {
+        instances[index].exchange = exchange
+        environment.exchanges[ObjectIdentifier(exchange)] = exchange
+      } else {
+        instances[index].fail("there can be no more threads")
+      }
+    }
   }
 
   /// Whether the pipelines may change now: not while octets have passed that the modules have yet to read, or still hold, for
@@ -151,7 +189,7 @@ extension Connection {
           }
         case .offloaded: hasGone = takeOut(index, environment.pool) || hasGone
         case .retiring:
-          guard instances[index].module.retire() else { continue }
+          guard retires(index) else { continue }
           _ = takeOut(index, environment.pool)
           instances.remove(at: index)
           for direction in Direction.allCases {
@@ -171,9 +209,45 @@ extension Connection {
     }
   }
 
+  /// Whether a module that is to come to an end may go. That on a thread says so by going.
+  private mutating func retires(_ index: Int) -> Bool {
+    guard let exchange = instances[index].exchange else { return instances[index].module.retire() }
+    if !instances[index].isRetireTold {
+      instances[index].isRetireTold = true
+      exchange.retire()
+    }
+    return false
+  }
+
+  /// Has the thread of a module end; what it may still look at is kept until it has.
+  mutating func leaveThread(of instance: Int, in pool: SlabPool) {
+    guard let exchange = instances[instance].exchange else { return }
+    for direction in Direction.allCases {
+      for stage in self[direction].pipeline.stages where stage.members.contains(where: { $0.instance == instance }) {
+        exchange.pin(stage.input, in: pool)
+      }
+    }
+    exchange.end()
+    instances[instance].exchange = nil
+  }
+
+  /// Takes over what a module on a thread of its own has returned.
+  mutating func take(_ part: ModuleReturn, from exchange: ModuleExchange, _ environment: inout Environment) {
+    guard let index = instances.firstIndex(where: { $0.exchange === exchange }) else { return }
+    let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
+    instances[index].count(part)
+    instances[index].take(part.requests, connection: id, &environment)
+    halves[direction.rawValue].pipeline.take(part, of: index, instances, &environment)
+    if part.isStaying { instances[index].isStaying = true }
+    guard part.isGone else { return }
+    instances[index].exchange = nil
+    if instances[index].state == .working { instances[index].state = .offloaded }
+  }
+
   /// Takes a module out of both directions; says whether it was in one of them.
   private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
     var wasIn = false
+    leaveThread(of: instance, in: pool)
     for direction in Direction.allCases {
       wasIn = self[direction].arrivals.remove(instance) || wasIn
       wasIn = self[direction].departures.remove(instance) || wasIn
@@ -185,7 +259,7 @@ extension Connection {
   }
 
   /// Ends the connection: from here on nothing of it passes.
-  private mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
+  mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
     environment.counters.cut += 1
     if fate == .reset {
       for direction in Direction.allCases { injectReset(direction, &environment) }

@@ -52,9 +52,23 @@ extension Connection {
     }
   }
 
+  /// Lets on what modules on threads of their own have returned.
+  mutating func modulesReturned(_ environment: inout Environment) {
+    for direction in Direction.allCases where phase != .cut {
+      var stream = SegmentQueue()
+      runPipeline(direction, &stream, &environment)
+    }
+    guard phase != .cut, !isObserved else { return }
+    for direction in Direction.allCases {
+      flush(direction, &environment)
+      armRetransmission(direction, environment)
+    }
+  }
+
   /// Sends what modules have released beside a packet, and acknowledges what they have removed.
   mutating func flush(_ direction: Direction, _ environment: inout Environment) {
-    if self[direction].sender.pending > 0 { transmitPending(direction, &environment) }
+    endStream(direction)
+    transmitPending(direction, &environment)
     if self[direction].sender.hasNewsForSource { acknowledgeToSource(direction, &environment) }
   }
 
@@ -87,7 +101,8 @@ extension Connection {
       mapEntries: half.sender.map.runCount)
   }
 
-  private var modulePositions: [ConnectionInfo.Module] {
+  /// Where its modules stand, in the order of the stages.
+  var modulePositions: [ConnectionInfo.Module] {
     Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
       + instances.filter(\.isOver).map(\.remains)
   }

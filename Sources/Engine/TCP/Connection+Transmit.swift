@@ -11,8 +11,11 @@ extension Connection {
 
   /// Sends what waits for window, as far as it is open.
   mutating func transmitPending(_ direction: Direction, _ environment: inout Environment) {
-    let sender = self[direction].sender
-    _ = transmit(from: sender.next, upTo: sender.sendable, direction, nil, &environment)
+    let from = self[direction].sender.resumption
+    let upTo = self[direction].sender.sendable
+    guard from < upTo else { return }
+    self[direction].sender.resumes()
+    _ = transmit(from: from, upTo: upTo, direction, nil, &environment)
   }
 
   /// Answers a retransmission of the source from `from` up to `upTo` with what left in its place and is not yet
@@ -31,12 +34,14 @@ extension Connection {
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
   }
 
-  /// Sends one octet beyond a closed window in the packet of a source that has sent of its own accord: with what has been
-  /// inserted in between its window is not ours, and its probe must not end here (RFC 9293 section 3.8.6.1). Returns nil
-  /// where nothing waits, or something is on its way already.
-  mutating func probe(_ direction: Direction, _ vehicle: Vehicle, _ environment: inout Environment) -> Verdict? {
+  /// Sends one octet beyond a closed window (RFC 9293 section 3.8.6.1), in the packet of a source that has sent of its own
+  /// accord, if there is one: with what has been inserted in between its window is not ours, and its probe must not end here.
+  /// Returns nil where nothing waits, or something is on its way already.
+  @discardableResult
+  mutating func probe(_ direction: Direction, _ vehicle: Vehicle?, _ environment: inout Environment) -> Verdict? {
     let sender = self[direction].sender
     guard sender.pending > 0, sender.inFlight == 0 else { return nil }
+    self[direction].sender.probes()
     return transmit(from: sender.next, upTo: sender.next + 1, direction, vehicle, &environment)
   }
 

@@ -14,7 +14,7 @@ struct Connection {
     case timeWait = "time-wait"
     /// A reset went through.
     case closed
-    /// A module, or the failure of one, has ended it: nothing of it passes any more.
+    /// A module, the failure of one, or the control side has ended it: nothing of it passes any more.
     case cut
   }
 
@@ -33,6 +33,8 @@ struct Connection {
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
   var isEdited = false
+  /// Whether the SYN has been answered with more than one number: then the client says which of them it has taken.
+  var isDisputed = false
   /// Whether it has been said that it may be edited.
   private var isAnnounced = false
   /// Whether a new configuration waits until everything that has passed unread is read.
@@ -45,16 +47,15 @@ struct Connection {
 
   var key: ConnectionKey { ConnectionKey(client, server) }
 
-  /// A connection of which the first packet has arrived from `client`.
+  /// A connection of which the first packet has arrived.
   ///
-  /// - Parameter isSeenOpening: whether that was a SYN.
+  /// - Parameter isSeenOpening: whether that was the client's SYN.
   init(id: UInt64, client: Endpoint, server: Endpoint, isSeenOpening: Bool, isPrepared: Bool, now: Instant) {
     self.id = id
     self.client = client
     self.server = server
     self.isPrepared = isPrepared
     phase = isSeenOpening ? .synSent : .synReceived
-    restriction = isSeenOpening ? nil : .midstream
     halves = InlineArray(repeating: Half(start: InSequence(0)))
     opened = now
     lastPacket = now
@@ -80,7 +81,7 @@ struct Connection {
 
   /// Tells all modules of a change.
   mutating func tell(_ change: ConnectionChange) {
-    for index in instances.indices where !instances[index].isOver { instances[index].module.connection(change) }
+    for index in instances.indices where !instances[index].isOver { instances[index].tell(change) }
   }
 
   /// Whether its packets pass as they are, and are at most read.
@@ -98,7 +99,9 @@ struct Connection {
     return true
   }
 
+  /// Gives back what it holds, and has the threads of its modules end.
   mutating func removeAll(in pool: SlabPool) {
+    for index in instances.indices { leaveThread(of: index, in: pool) }
     self[.toServer].removeAll(in: pool)
     self[.toClient].removeAll(in: pool)
   }

@@ -75,6 +75,8 @@ struct Half {
     var windowScale: UInt8?
     var permitsSACK = false
     var hasTimestamps = false
+    /// Why the connection is never edited if the other end agrees.
+    var restriction: Restriction?
     /// Octets.
     var window: UInt16 = 0
   }
@@ -92,7 +94,7 @@ struct Half {
     var timestamp: UInt32?
     private let flowLabel: UInt32
     private let trafficClass: UInt8
-    private let hopLimit: UInt8
+    let hopLimit: UInt8
     private let dontFragment: Bool
     private let isIPv6: Bool
 
@@ -117,14 +119,17 @@ struct Half {
     }
   }
 
-  /// Learns from a packet of the source.
+  /// Learns from a packet of the source. A packet that is to die on its way must not have those made here die with it, so the
+  /// highest hop limit counts.
   mutating func learn(_ arrival: Arrival) {
     var timestamp = arrival.tcp.options.timestamps?.value
     if let known = likeness?.timestamp {
       // The latest counts: an old segment must not turn the clock back.
       timestamp = timestamp.map { Int32(bitPattern: $0 &- known) > 0 ? $0 : known } ?? known
     }
-    likeness = Likeness(arrival.ip, mark: arrival.metadata.mark, timestamp: timestamp)
+    var ip = arrival.ip
+    ip.hopLimit = max(ip.hopLimit, likeness?.hopLimit ?? 0)
+    likeness = Likeness(ip, mark: arrival.metadata.mark, timestamp: timestamp)
   }
 
   /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.
@@ -147,5 +152,16 @@ extension Half.Offer {
     permitsSACK = syn.options.sackPermitted
     hasTimestamps = syn.options.timestamps != nil
     window = syn.window
+  }
+
+  /// The same with what an earlier SYN with the same number has offered. Which of them arrives is not known here; the other end
+  /// agrees only to what that one offers.
+  func adding(_ earlier: Half.Offer) -> Half.Offer {
+    var offer = self
+    offer.maximumSegmentSize = maximumSegmentSize ?? earlier.maximumSegmentSize
+    offer.windowScale = windowScale ?? earlier.windowScale
+    offer.permitsSACK = permitsSACK || earlier.permitsSACK
+    offer.hasTimestamps = hasTimestamps || earlier.hasTimestamps
+    return offer
   }
 }

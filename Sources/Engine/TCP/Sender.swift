@@ -45,8 +45,14 @@ struct Sender {
   }
   private var joints: Deque<Joint> = []
 
+  /// Octets that modules hold to release them at times of their own: those take of the window that the source is offered.
+  var paced = 0
+
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
+
+  /// Whether the octet at SND.UNA has left beyond the closed window, to ask for how long.
+  private var hasProbed = false
 
   /// How long acknowledgements take.
   var roundTrip = RoundTrip()
@@ -56,6 +62,13 @@ struct Sender {
   private var resentHere: (first: OutSequence, last: OutSequence)?
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
   private(set) var duplicates: UInt32 = 0
+
+  /// Octets of those that modules hold for which the source is offered window in their place.
+  var holdCredit: Int {
+    get { Int(credit) }
+    set { credit = UInt32(clamping: newValue) }
+  }
+  private var credit: UInt32 = 0
 
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
@@ -96,6 +109,8 @@ struct Sender {
   private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
   var isIdle: Bool { unacknowledged == map.outputEnd }
+  /// Whether the destination has all that it has room for, and something waits for more room.
+  var isShutOut: Bool { unacknowledged < map.outputEnd && unacknowledged >= windowEdge }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
   /// those for which the source has nothing to send again, and those of which SACK blocks have told it that they are here.
   var owes: Bool { owns || (joints.first?.isReported == true && unacknowledged < map.outputEnd) }
@@ -112,6 +127,10 @@ struct Sender {
     if let congestion, owns { edge = .earlier(edge, unacknowledged + congestion.octets) }
     return .earlier(map.outputEnd, .later(edge, next))
   }
+
+  /// What leaves next when it may: what has not left, and before it the octet that probed a closed window. The destination
+  /// dropped that one, unless it says otherwise.
+  var resumption: OutSequence { hasProbed && unacknowledged < windowEdge ? unacknowledged : next }
 
   // MARK: What modules release
 
@@ -166,6 +185,17 @@ struct Sender {
     next = number
   }
 
+  /// Notes that one octet leaves although the window is closed and nothing is under way (RFC 9293 section 3.8.6.1).
+  mutating func probes() { hasProbed = true }
+
+  /// Notes that what leaves next begins with ``resumption``.
+  mutating func resumes() {
+    guard resumption < next else { return }
+    roundTrip.sentAgain()
+    resendsHere(from: resumption, upTo: next)
+    hasProbed = false
+  }
+
   /// Calls `body` with the octets from `from` up to `upTo`, piece by piece; the FIN has none.
   func eachPiece(from: OutSequence, upTo: OutSequence, _ body: (SlabID, UInt32, UInt32) -> Void) {
     var low = 0
@@ -209,6 +239,7 @@ struct Sender {
       return isNews
     }
     duplicates = 0
+    hasProbed = false
     let largest = maximumSegment
     congestion?.acknowledged(number - unacknowledged, segment: largest)
     unacknowledged = number
@@ -287,10 +318,10 @@ struct Sender {
   mutating func translate(_ number: OutSequence, window: Int) -> (acknowledgement: InSequence, window: Int) {
     // An acknowledgement of what has not left is no word of an honest destination: it opens no window.
     if next - number >= 0 {
-      // What has been acknowledged early is not taken back. As long as modules hold it, it takes nothing of the destination's
-      // window, and the source may send on.
+      // What has been acknowledged early is not taken back. As long as modules wait for more with it, it takes nothing of the
+      // destination's window, and the source may send on, as far as the modules may hold.
       told = .later(told, acknowledgement(number))
-      let held = max(0, told - map.inputEnd)
+      let held = min(max(0, told - map.inputEnd - paced), holdCredit)
       offeredEdge = .later(offeredEdge, map.acknowledgement(.later(windowEdge, number + window)) + held)
     }
     return (told, max(0, offeredEdge - told))

@@ -83,7 +83,7 @@ struct Association {
       let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
       let members = instances.members(stages(own), own?.onFail, peers: stages(peer), peer?.onFail, direction, tallies)
       var rest = SegmentQueue()
-      self[direction].pipeline.arrange(members, &rest, in: environment.pool)
+      self[direction].pipeline.arrange(members, instances, &rest, in: environment.pool)
     }
     _ = heedModules(&environment)
   }

@@ -91,23 +91,20 @@ extension IPHeader {
     try followExtensions(packet)
   }
 
-  /// No packet in honest use comes near it; every header costs time, and whoever sends many wants just that.
-  private static let longestChain = 12
-
-  /// Walks to the first header that is no extension header (RFC 8200 section 4), or to the fragmented part.
+  /// Walks to the first header that is no extension header (RFC 8200 section 4), or to the fragmented part. However many there
+  /// are, the destination walks as far, and each has eight octets at the least: it costs less than a checksum.
   private mutating func followExtensions(_ packet: Span<UInt8>) throws(Malformation) {
     let end = min(totalLength, packet.count)
-    var headers = 0
+    var isFirst = true
     while true {
       let kind = protocolNumber
       switch kind {
       case 0:  // Hop-by-hop options stand first, or nowhere (RFC 8200 section 4.1).
-        guard headers == 0 else { throw .misplacedExtension }
+        guard isFirst else { throw .misplacedExtension }
       case 43, 44, 60, 135, 139, 140: break  // Routing, fragment, destination options, mobility, HIP, shim6.
       default: return
       }
-      guard headers < Self.longestChain else { throw .extensionChainTooLong }
-      headers += 1
+      isFirst = false
       hasOptions = true
       guard headerLength + 8 <= end else { throw .truncatedExtension }
       protocolNumber = packet[headerLength]

@@ -8,7 +8,6 @@ enum Malformation: String, Error, CaseIterable {
   case badTotalLength = "the IP length field is below the header or beyond the packet"
   case misplacedExtension = "hop-by-hop options do not follow the IPv6 header"
   case truncatedExtension = "an IPv6 extension header reaches beyond the packet"
-  case extensionChainTooLong = "there are too many IPv6 extension headers"
   case truncatedTransport = "the packet ends inside its transport header"
   case badDataOffset = "the TCP data offset is below 20 octets or beyond the packet"
   case badUDPLength = "the UDP length is below 8 octets or beyond the packet"

@@ -16,8 +16,7 @@ struct ConnectionListCommand: GrammarCommand {
     table.rows = reply.connections.map { connection in
       let (up, down) = (connection.toServer, connection.toClient)
       return [
-        String(connection.id), Self.endpoint(connection.clientAddress, connection.clientPort),
-        Self.endpoint(connection.serverAddress, connection.serverPort),
+        String(connection.id), connection.client, connection.server,
         connection.state + (connection.isEdited ? " edited" : ""),
         "\(up.flow ?? "-")/\(down.flow ?? "-")", Units.octets(up.octetsIn), Units.octets(down.octetsIn),
         "\(up.octetsHeld)/\(down.octetsHeld)", "\(up.shift)/\(down.shift)",
@@ -26,6 +25,12 @@ struct ConnectionListCommand: GrammarCommand {
     }
     return table.text + (reply.truncated ? "There are more; '--limit' lists more of them.\n" : "")
   }
+}
+
+extension ConnectionDescription {
+  /// Address and port as people write them.
+  var client: String { Self.endpoint(clientAddress, clientPort) }
+  var server: String { Self.endpoint(serverAddress, serverPort) }
 
   private static func endpoint(_ address: String, _ port: UInt16) -> String {
     address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"

@@ -18,6 +18,14 @@ struct FlowShowCommand: GrammarCommand {
         on-fail   \(flow.onFail)
 
       """
-    return flow.modules.isEmpty ? head : head + "\n" + ModuleListCommand.table(flow.modules)
+    guard !flow.modules.isEmpty else { return head }
+    var table = Table(
+      .number("STAGE"), .text("NAME"), .text("KIND"), .text("LAYER"), .text("ACCESS"), .text("RUN"), .text("ARGUMENTS"))
+    table.rows = flow.modules.map { module in
+      [
+        String(module.stage), module.name, module.kind, module.layer, module.access, module.run, module.argumentText,
+      ]
+    }
+    return head + "\n" + table.text
   }
 }

@@ -11,9 +11,12 @@ struct ModuleTypesCommand: GrammarCommand {
 
   func text(_ reply: ModuleTypes.Reply) -> String {
     if words.kind != nil { return reply.kinds.map(Self.details).joined(separator: "\n") }
-    var table = Table(.text("KIND"), .text("LAYER"), .text("ACCESS"), .text("PARAMETERS"), .text("HELP"))
+    var table = Table(.text("KIND"), .text("LAYER"), .text("ACCESS"), .text("RUN"), .text("PARAMETERS"), .text("HELP"))
     table.rows = reply.kinds.map {
-      [$0.kind, $0.layer, $0.access, $0.parameters.map(\.name).joined(separator: ","), $0.help]
+      [
+        $0.kind, $0.layer, $0.access, $0.run.joined(separator: ","),
+        $0.parameters.map(\.name).joined(separator: ","), $0.help,
+      ]
     }
     return table.text
   }
@@ -23,6 +26,7 @@ struct ModuleTypesCommand: GrammarCommand {
       \(kind.kind): \(kind.help)
         layer     \(kind.layer)
         access    \(kind.access)\(kind.peer ? ", works on the peer direction too" : "")
+        runs      \(kind.run.joined(separator: " or "))\(kind.run == ["thread"] ? ", for it waits for its bytes" : "")
         holds     \(Units.octets(kind.holdLimitOctets)) for \(kind.holdTimeMilliseconds) ms at the most
 
       """

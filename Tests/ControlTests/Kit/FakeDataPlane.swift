@@ -1,6 +1,7 @@
 import Control
-import Engine
 import Synchronization
+
+@testable import Engine
 
 /// Keeps what it is told, and tells what the test wants.
 final class FakeDataPlane: DataPlane, Sendable {
@@ -8,12 +9,16 @@ final class FakeDataPlane: DataPlane, Sendable {
     var configurations: [Configuration] = []
     var statistics = Statistics()
     var connections: [ConnectionInfo] = []
+    var killed: [UInt64] = []
+    var held: [UInt32: Int] = [:]
     var shutdowns = 0
     var askedFlow: UInt32?
     var onShutdown: (@Sendable () -> Void)?
   }
 
   let state = Mutex(State())
+  /// At the time 0 for ever.
+  let events = EventFeed { .zero }
 
   func apply(_ configuration: Configuration) { state.withLock { $0.configurations.append(configuration) } }
 
@@ -24,6 +29,30 @@ final class FakeDataPlane: DataPlane, Sendable {
       $0.askedFlow = flow
       return Array($0.connections.prefix(limit))
     }
+  }
+
+  func connection(_ id: UInt64) -> ConnectionInfo? { state.withLock { $0.connections.first { $0.id == id } } }
+
+  func kill(connection id: UInt64) -> Bool {
+    state.withLock { state in
+      guard state.connections.contains(where: { $0.id == id }) else { return false }
+      state.killed.append(id)
+      return true
+    }
+  }
+
+  func octetsHeld() -> [UInt32: Int] { state.withLock { $0.held } }
+
+  /// Lets a module of the first flow tell something.
+  func happen(_ name: String, _ fields: [String: String] = [:], module: Int = 0, connection: UInt64 = 1) {
+    happen(name, fields, id: flows[0].modules[module].id, connection: connection)
+  }
+
+  /// Lets the module of that identifier tell something, so many times.
+  func happen(_ name: String, _ fields: [String: String] = [:], id: UInt32, connection: UInt64 = 1, count: Int = 1) {
+    let event = ModuleEvent(
+      time: .zero, module: id, connection: connection, content: ModuleEvent.Content(name, fields))
+    events.post(Array(repeating: event, count: count))
   }
 
   func portIndex(named name: String) -> UInt32? { name == "lan0" ? 7 : nil }
@@ -50,7 +79,8 @@ final class FakeDataPlane: DataPlane, Sendable {
     }
     var common = ModuleCounters()
     (common.octetsIn, common.octetsOut, common.edits) = (10, 8, 2)
-    (common.octetsRemoved, common.octetsInserted) = (4, 2)
+    (common.octetsRemoved, common.octetsInserted, common.failures) = (4, 2, 1)
+    let modules = flow.modules.map(\.id)
     state.withLock { [common] in
       ($0.statistics.engine.packets, $0.statistics.engine.octets) = (3, 1536)
       $0.statistics.kernel = ["queue_overruns": 7, "verdict_failures": 0]
@@ -58,13 +88,22 @@ final class FakeDataPlane: DataPlane, Sendable {
       var counters = FlowCounters()
       (counters.packets, counters.octets, counters.connections) = (3, 1536, 1)
       $0.statistics.flows[flow.id] = counters
-      $0.statistics.modules[flow.modules[0].id] = (common, [2, 5])
+      $0.statistics.modules[modules[0]] = (common, [2, 5])
+      $0.held = [modules[0]: 2048]
       $0.connections = [
         ConnectionInfo(
           id: 1, clientAddress: IPAddress(v4: 0xC000_0201), clientPort: 40_000,
           serverAddress: IPAddress(v4: 0xC633_6402), serverPort: 80, state: "established", isEdited: true,
           age: .seconds(65), idle: .milliseconds(20),
-          toServer: direction(flow.id, in: 100, held: 5, shift: -3), toClient: direction(in: 20_480)),
+          toServer: direction(flow.id, in: 100, held: 5, shift: -3), toClient: direction(in: 20_480),
+          modules: [
+            .init(id: modules[0], direction: .toServer, isPeer: false, head: 95, tail: 100, state: "working"),
+            .init(id: modules[1], direction: .toServer, isPeer: false, head: 97, tail: 97, state: "retiring"),
+            .init(id: 999, direction: .toClient, isPeer: true, head: 0, tail: 7, state: "retiring"),
+            .init(
+              id: modules[1], direction: .toServer, isPeer: false, head: 0, tail: 0,
+              state: "failed: it threw: \u{1b}[2J: no"),
+          ]),
         ConnectionInfo(
           id: 2, clientAddress: IPAddress(high: 0x2001_0db8_0000_0000, low: 1), clientPort: 40_000,
           serverAddress: IPAddress(high: 0x2001_0db8_0000_0000, low: 2), serverPort: 80, state: "midstream",
@@ -74,6 +113,7 @@ final class FakeDataPlane: DataPlane, Sendable {
   }
 
   var names: [String] { flows.map(\.name) }
+  var killed: [UInt64] { state.withLock { $0.killed } }
   var shutdowns: Int { state.withLock { $0.shutdowns } }
   var changes: Int { state.withLock { $0.configurations.count } }
 }

@@ -15,7 +15,7 @@ final class RunningServer: Sendable {
     dataPlane.state.withLock { [server] in $0.onShutdown = { server.stop() } }
     Thread.detachNewThread { [server, dataPlane, ended] in
       let responder = Responder(Controller(registry: .test, dataPlane: dataPlane, version: "1.2.3"))
-      try? server.run(responder.answer)
+      try? server.run(responder)
       ended.signal()
     }
   }
@@ -24,6 +24,11 @@ final class RunningServer: Sendable {
   func hasEnded() -> Bool {
     defer { ended.signal() }
     return ended.wait(timeout: .now() + 5) == .success
+  }
+
+  /// Waits until `condition` holds, for some seconds at the most.
+  func waitUntil(_ condition: () -> Bool) {
+    for _ in 0..<5_000 where !condition() { Thread.sleep(forTimeInterval: 0.001) }
   }
 
   func stop() { server.stop() }

@@ -35,6 +35,34 @@ struct Look: ProcessingModule {
   mutating func process(_ window: inout Window) { window.releaseAll() }
 }
 
+/// A reader of packets.
+struct Tap: ProcessingModule {
+  static let description = ModuleDescription(kind: "tap", layer: .ip, access: .read, help: "Sees packets.")
+
+  init(_ arguments: Arguments) {}
+
+  mutating func process(_ window: inout Window) { window.releaseAll() }
+}
+
+/// An editor of segments.
+struct Trim: ProcessingModule {
+  static let description = ModuleDescription(kind: "trim", layer: .tcp, access: .edit, help: "Edits segments.")
+
+  init(_ arguments: Arguments) {}
+
+  mutating func process(_ window: inout Window) { window.releaseAll() }
+}
+
+/// A reader that waits for what it reads.
+struct Wait: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "wait", access: .read, peer: true, needsThread: true, help: "Reads like a program.")
+
+  init(_ arguments: Arguments) {}
+
+  mutating func process(_ window: inout Window) { window.releaseAll() }
+}
+
 extension ModuleRegistry {
-  static let test = ModuleRegistry([Swap.self, Look.self])
+  static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
 }

@@ -14,7 +14,7 @@ import Testing
       queue.append(.kept(place.slab, place.start, place.end, source: InSequence(UInt32(at))))
       at += count
     }
-    return Window(queue, pool: pool, setting: setting(), false, false)
+    return Window(queue, pool: pool, setting: setting(), now: .zero, false, false)
   }
 
   private static func setting(mayEdit: Bool = true) -> Window.Setting {
@@ -22,7 +22,7 @@ import Testing
     let identity = ConnectionIdentity(
       id: 1, clientAddress: nobody, clientPort: 1, serverAddress: nobody, serverPort: 2, direction: .toServer)
     return unsafe Window.Setting(
-      identity: identity, now: .zero, mayEdit: mayEdit, own: UnsafeMutableBufferPointer(start: nil, count: 0))
+      identity: identity, mayEdit: mayEdit, own: UnsafeMutableBufferPointer(start: nil, count: 0))
   }
 
   @Test func editsLikeAnArray() {
@@ -124,7 +124,8 @@ import Testing
     defer { pool.destroy() }
     var queue = Self.window(Array("headBODYtail".utf8), pool, &random).takeQueue()
     var window = Window(
-      queue, pool: pool, setting: Self.setting(mayEdit: fault != "it is declared to read, and edits"), false, false)
+      queue, pool: pool, setting: Self.setting(mayEdit: fault != "it is declared to read, and edits"),
+      now: .zero, false, false)
     switch fault {
     case "it reads at 12 of 12 octets":
       let octet = window[12]

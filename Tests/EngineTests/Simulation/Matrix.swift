@@ -76,6 +76,9 @@ enum Matrix {
   /// As `FLOWOS_SEEDS` has it.
   static var seedCount: UInt64? { environment["FLOWOS_SEEDS"].flatMap(UInt64.init) }
 
+  /// As `FLOWOS_SEED` has it, or 1.
+  static var firstSeed: UInt64 { environment["FLOWOS_SEED"].flatMap(UInt64.init) ?? 1 }
+
   /// The seeds to run the cell with: `FLOWOS_SEED` alone, or `FLOWOS_SEEDS` many from there on; without either the first two,
   /// which are small, and for some cells two more.
   static func seeds(_ cell: Cell) -> ClosedRange<UInt64> {

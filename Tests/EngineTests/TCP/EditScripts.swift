@@ -158,6 +158,20 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).first?.state == "closed")
   }
 
+  @Test func anOldResetDoesNotBecomeExact() throws {
+    var talk = try Conversation.established([OpeningRows.editor])
+    _ = talk.fromServer(0, "abc")
+    _ = talk.fromClient(0, acknowledging: 3)
+    // Grown, and not yet acknowledged.
+    #expect(talk.fromServer(3, "xxx").out == ["server . 3 ack 0 '---------'"])
+    for offset in [2, 1, -5] { #expect(talk.fromServer(offset, flags: .rst).out == ["server R \(offset)"]) }
+    // What the client has acknowledged is what its answer to a segment would be reset by.
+    #expect(talk.fromServer(3, flags: .rst).out == ["server R 3"])
+    // In the middle of what was replaced.
+    #expect(talk.fromServer(4, flags: .rst).out == ["server R 13"])
+    #expect(talk.box.engine.connections(limit: 1).first?.state == "established")
+  }
+
   @Test func keepAlivesAndProbesPassFromEndToEnd() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "abxx")

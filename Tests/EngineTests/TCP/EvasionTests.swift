@@ -13,14 +13,17 @@ import Testing
   /// Which copy counts of an octet that has come twice before its turn.
   enum Policy: CaseIterable { case first, last }
 
-  /// Records what it sees.
+  /// Records what it sees; that of the instance that has begun last counts.
   struct Recorder: ProcessingModule {
     final class Tape: @unchecked Sendable { var octets: [UInt8] = [] }
     static let description = ModuleDescription(kind: "recorder", access: .read, help: "Records.")
     var tape = Tape()
+    private var hasBegun = false
     init(_ arguments: Arguments) {}
     init() {}
     mutating func process(_ window: inout Window) {
+      if !hasBegun { tape.octets = [] }
+      hasBegun = true
       tape.octets += window.copy(0..<window.count)
       window.releaseAll()
     }
@@ -152,15 +155,58 @@ import Testing
       self.editor = editor
       tape = recorder.tape
       self.box = box
+      open()
+      send(segment(0, []))
+    }
+
+    /// Opens the connection, with decoys in between.
+    private mutating func open() {
       let options: [UInt8] = [2, 4, 2, 24, 4, 2] + (destination.usesTimestamps ? Self.stamp(1_000) : [])
-      let syn = TCPPacket(
-        from: client, to: server, sequence: destination.start &- 1, flags: .syn, options: options)
-      #expect(self.box.receive(syn, at: now).kind == .accepted)
       let answer = TCPPacket(
         from: server, to: client, sequence: destination.own &- 1, acknowledgement: destination.start,
         flags: [.syn, .ack], window: UInt16(destination.edge), options: options)
-      #expect(self.box.receive(answer, at: now).kind == .accepted)
-      send(segment(0, []))
+      let attempts = 5
+      for attempt in 1...attempts {
+        for _ in 0..<Int.random(in: 0...2, using: &random) { misleadOpening() }
+        let data = random.once(in: 3) ? voices[1].prefix(20) : []
+        let syn = TCPPacket(
+          from: client, to: server, sequence: destination.start &- 1, flags: .syn, options: options,
+          payload: Array(data))
+        log.append("opening \(syn.summary(start: destination.start))")
+        #expect(box.receive(syn, at: now).packet != nil)
+        for _ in 0..<(attempt < attempts ? Int.random(in: 0...2, using: &random) : 0) { misleadOpening() }
+        // It is the last SYN that opens the connection; the answer to another is dropped, and the client tries again.
+        if box.receive(answer, at: now).packet != nil { return }
+      }
+      Issue.record("seed \(seed): the connection does not open")
+    }
+
+    /// Sends what would open another connection, or this one in another way, if it ever arrived.
+    private mutating func misleadOpening() {
+      let place = [-50_000, -10, 0, 0, 0, 10, 50_000].randomElement(using: &random)!
+      let payload = Array(voices[2].prefix(random.once(in: 2) ? 10 : 0))
+      var packet: TCPPacket
+      if random.once(in: 2) {
+        // Data with other numbers may look as if the server had taken it (Fast Open); then nothing is enforced.
+        packet = syn(place - 1, place == 0 ? payload : [])
+      } else {
+        let kinds: [TCPFlags] = [.ack, .rst, [.rst, .ack], [.fin, .ack], [.syn, .ack]]
+        packet = segment(place, payload, flags: kinds.randomElement(using: &random)!)
+      }
+      packet.setHopLimit(Self.hopLimitOfDecoys)
+      log.append("opening \(packet.summary(start: destination.start))")
+      _ = box.receive(packet, at: now)
+    }
+
+    /// A SYN with options that change what becomes of a connection. One that hides what the ends agree on, such as timestamps,
+    /// may have delivery that is ours fail, which ends the source's own connection.
+    private mutating func syn(_ offset: Int, _ payload: [UInt8]) -> TCPPacket {
+      let join: [UInt8] = [30, 12, 0x10, 0] + [UInt8](repeating: 0, count: 8)
+      let options = [[], OpeningRows.signature, OpeningRows.multipath, join, OpeningRows.cookie]
+      return TCPPacket(
+        from: client, to: server, sequence: destination.start &+ UInt32(truncatingIfNeeded: offset), flags: .syn,
+        options: options.randomElement(using: &random)! + (destination.usesTimestamps ? Self.stamp(1_000) : []),
+        payload: payload)
     }
 
     static func stamp(_ value: UInt32) -> [UInt8] {
@@ -265,7 +311,7 @@ import Testing
         if random.once(in: 2) || offset < Self.octets { packet.setHopLimit(Self.hopLimitOfDecoys) }
       case 9:
         what = "SYN"
-        packet = segment(offset, payload, flags: .syn)
+        packet = random.once(in: 2) ? syn(-1, payload) : segment(offset, payload, flags: .syn)
       case 10 where random.once(in: 4):
         what = "the end, as a decoy"
         packet = segment(offset, payload, flags: [.fin, .ack])

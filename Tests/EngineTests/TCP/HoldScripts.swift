@@ -64,6 +64,20 @@ import Testing
     #expect(talk.box.engine.statistics.engine.aborted == 1)
   }
 
+  @Test(arguments: [false, true]) func whatIsOursToDeliverDoesNotDieWithADecoy(isIPv6: Bool) throws {
+    let patient = ByteEditor(rule: [:], hold: 4).patient()
+    var talk = try Conversation.established([patient], isIPv6: isIPv6)
+    _ = talk.fromServer(0, "abcd")
+    _ = talk.pass(.milliseconds(100))
+    #expect(talk.fromServer(4, "efgh").out == ["server . 0 ack 0 'abcd'"])
+    var decoy = TCPPacket(
+      from: talk.server, to: talk.client, sequence: Conversation.serverStart &+ 8,
+      acknowledgement: Conversation.clientStart, flags: .ack)
+    decoy.setHopLimit(1)
+    _ = talk.box.receive(decoy, at: talk.now)
+    #expect(talk.pass(.seconds(2)).filter { !$0.payload.isEmpty }.map(\.hopLimit) == [64])
+  }
+
   @Test func whileAGapIsOpenNothingIsForced() throws {
     var talk = try Conversation.established([Self.holder])
     #expect(talk.fromServer(0, "abcd").out == [])

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Modules
@@ -47,7 +48,7 @@ struct HTTPRequestTests {
   ])
   func asksForPagesWithoutCompression(requests: String, expected: String) throws {
     for size in [1, 2, 3, 7, 20, 100, 1_000] {
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       let bytes = Array(requests.utf8)
       for start in stride(from: 0, to: bytes.count, by: size) {
         bench.feedPeer(bytes[start..<min(start + size, bytes.count)])
@@ -58,7 +59,7 @@ struct HTTPRequestTests {
   }
 
   @Test func getsInStepWithAWindowThatBeginsWithARequest() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Array("the end of a body\r\n\r\n".utf8))
     bench.feed(Array("the end of a page <script src=pagead></script>".utf8))
     #expect(bench.output.text == "the end of a page <script src=pagead></script>")
@@ -69,7 +70,7 @@ struct HTTPRequestTests {
   }
 
   @Test func doesNotHoldABeginningForLong() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Array("GET / HT".utf8))
     #expect(bench.peerOutput.isEmpty)
     bench.expire()
@@ -83,7 +84,7 @@ struct HTTPRequestTests {
   @Test func letsHeadsBeyondTheBoundPass() throws {
     let head = Self.get + "X: " + String(repeating: "y", count: 66_000) + "\r\n\r\n"
     for size in [1_000, 70_000] {
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       bench.feedPeer(Array((Self.get + "\r\n").utf8))
       let bytes = Array(head.utf8)
       for start in stride(from: 0, to: bytes.count, by: size) {
@@ -94,7 +95,7 @@ struct HTTPRequestTests {
   }
 
   @Test func followsAClientThatPipelinesUpToABound() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     for _ in 0..<300 { bench.feedPeer(Array((Self.get + "\r\n").utf8)) }
     #expect(bench.peerOutput.text.split(separator: Self.identity, omittingEmptySubsequences: false).count - 1 == 256)
     var random = SplitMix(seed: 1)

@@ -1,4 +1,5 @@
 import Engine
+import ModuleTesting
 import Testing
 
 @testable import Modules
@@ -14,7 +15,7 @@ struct HTTPResponseTests {
     for seed in 0..<400 {
       var random = SplitMix(seed: seed)
       let page = Page.random(&random, words: 1...60)
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       bench.feedPeer(Self.get)
       bench.feed(framing.response(page, &random), cutBy: &random)
       let messages = Message.all(in: bench.output)
@@ -28,7 +29,7 @@ struct HTTPResponseTests {
   @Test func editsManyResponsesOnOneConnection() throws {
     for seed in 0..<100 {
       var random = SplitMix(seed: seed)
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       let isPipelined = Bool.random(using: &random)
       var stream: [UInt8] = []
       var expected: [[UInt8]] = []
@@ -51,7 +52,7 @@ struct HTTPResponseTests {
   }
 
   @Test func announcesChunksInPlaceOfALength() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let fields = "Content-Type: text/html\r\n"
     bench.feed(
@@ -64,7 +65,7 @@ struct HTTPResponseTests {
   }
 
   @Test func keepsTrailersAndDropsExtensions() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
     bench.feed(Array((head + "3;x=y\r\nabc\r\n2\r\nde\r\n0;z\r\nX-Sum: 1\r\n\r\n").utf8))
@@ -72,7 +73,7 @@ struct HTTPResponseTests {
   }
 
   @Test func sendsOnWhatComesWithoutWaitingForTheEnd() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n"
     bench.feed(Array(head.utf8))
@@ -92,7 +93,7 @@ struct HTTPResponseTests {
     ),
   ])
   func raisesTheVersionOfAResponseThatGetsChunks(fields: String, head: String) throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     bench.feed(
       Array("HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length: 34\r\n\(fields)\r\n\(Self.ad)".utf8))
@@ -100,7 +101,7 @@ struct HTTPResponseTests {
   }
 
   @Test func announcesChunksInPlaceOfALengthWithMuchSpaceAroundIt() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let space = String(repeating: " ", count: 100)
     let head = "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\nContent-Length:\(space)0034\(space)\r\n\r\n"
@@ -134,7 +135,7 @@ struct HTTPResponseTests {
   ])
   func passes(method: String, response: String) throws {
     for size in [1, 5, 33, 1_000] {
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       let target = method == "CONNECT" ? "a:443" : "/"
       bench.feedPeer(Array("\(method) \(target) HTTP/1.1\r\n\r\n".utf8))
       bench.feedPeer(Self.get)
@@ -184,7 +185,7 @@ struct HTTPResponseTests {
   func touchesNothingFromThereOn(request: String, response: String) throws {
     let bytes = Array((response + Self.html + Self.length + "\r\n" + Self.ad).utf8)
     for size in [1, 5, 33, 1_000] {
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       bench.feedPeer(Array("\(request)\r\n\r\n".utf8))
       bench.feedPeer(Self.get)
       for start in stride(from: 0, to: bytes.count, by: size) {
@@ -198,7 +199,7 @@ struct HTTPResponseTests {
   }
 
   @Test func passesALengthToAClientThatMayNotKnowChunks() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Array("GET / HTTP/1.0\r\n\r\n".utf8))
     bench.feed(Array((Self.html + Self.length + "\r\n" + Self.ad).utf8), isEnded: true)
     #expect(bench.output.text == Self.html + Self.length + "\r\n" + Self.ad)
@@ -206,14 +207,14 @@ struct HTTPResponseTests {
   }
 
   @Test func editsInPlaceForAClientThatMayNotKnowChunks() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Array("GET / HTTP/1.0\r\n\r\n".utf8))
     bench.feed(Array((Self.html + "\r\n" + Self.ad).utf8), isEnded: true)
     #expect(bench.output.text == Self.html + "\r\n<p>ac")
   }
 
   @Test func passesAResponseThatNobodyHasAskedFor() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let response = Self.html + Self.length + "\r\n" + Self.ad
     bench.feed(Array((response + response).utf8))
@@ -226,7 +227,7 @@ struct HTTPResponseTests {
   func leavesATruncatedResponseTruncated(framing: Framing) throws {
     for seed in 0..<100 {
       var random = SplitMix(seed: seed)
-      var bench = try Bench(AdBlock.self)
+      let bench = try Bench(AdBlock.self)
       bench.feedPeer(Self.get)
       let whole = framing.response(Page.wellFormed(600), &random)
       let body = whole.offset(of: Array("\r\n\r\n".utf8))! + 4
@@ -237,7 +238,7 @@ struct HTTPResponseTests {
   }
 
   @Test func goesOnBehindWrongChunksOfAnEditedBodyAsItIs() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     bench.feedPeer(Self.get)
     let head = Self.html + "Transfer-Encoding: chunked\r\n\r\n"
@@ -250,7 +251,7 @@ struct HTTPResponseTests {
   @Test(arguments: Framing.allCases, [false, true])
   func stopsEditingWhenItIsDetachedAndFramesTheRest(framing: Framing, hasHeld: Bool) throws {
     var random = SplitMix(seed: 7)
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     bench.feedPeer(Self.get)
     let half = Self.ad + (hasHeld ? "<script src=page" : "")
@@ -262,12 +263,10 @@ struct HTTPResponseTests {
     }
     let cut = response.offset(of: page)! + half.utf8.count
     bench.feed(response[..<cut])
-    let goesAtOnce = bench.retire()
-    #expect(goesAtOnce == (framing == .connection))
+    #expect(bench.retire() == (framing == .connection))
     let next = framing == .connection ? [] : Array((Self.html + Self.length + "\r\n" + Self.ad).utf8)
     bench.feed(response[cut...] + next)
-    let goesInTheEnd = bench.retire()
-    #expect(goesInTheEnd)
+    #expect(bench.retire())
     let messages = Message.all(in: bench.output)
     #expect(messages.first?.body == Array("<p>ac".utf8) + page[Self.ad.utf8.count...])
     #expect(messages.dropFirst().map(\.body.text) == (next.isEmpty ? [] : [Self.ad]))
@@ -275,23 +274,20 @@ struct HTTPResponseTests {
   }
 
   @Test func goesAtOnceWhereNothingIsBeingFramed() throws {
-    var fresh = try Bench(AdBlock.self)
-    let isGoneFresh = fresh.retire()
-    #expect(isGoneFresh)
-    var between = try Bench(AdBlock.self)
+    let fresh = try Bench(AdBlock.self)
+    #expect(fresh.retire())
+    let between = try Bench(AdBlock.self)
     between.feedPeer(Self.get)
     between.feed(Array((Self.html + Self.length + "\r\n" + Self.ad).utf8))
-    let isGoneBetween = between.retire()
-    #expect(isGoneBetween)
-    var inHead = try Bench(AdBlock.self)
+    #expect(between.retire())
+    let inHead = try Bench(AdBlock.self)
     inHead.feedPeer(Self.get)
     inHead.feed(Array(Self.html.utf8))
-    let isGoneInHead = inHead.retire()
-    #expect(isGoneInHead)
+    #expect(inHead.retire())
   }
 
   @Test func takesANewListWithinAPage() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     bench.feed(Array((Self.html + "\r\n" + Self.ad).utf8))
     bench.adopt(AdBlock(["tracker"]))
@@ -302,7 +298,7 @@ struct HTTPResponseTests {
   // MARK: Held for too long
 
   @Test func letsTheConnectionPassBehindHalfAHead() throws {
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     bench.feed(Array(Self.html.utf8))
     #expect(bench.output.isEmpty)
@@ -314,7 +310,7 @@ struct HTTPResponseTests {
   @Test(arguments: Framing.allCases)
   func framesWhatMustGoWithinABody(framing: Framing) throws {
     var random = SplitMix(seed: 3)
-    var bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self)
     bench.feedPeer(Self.get)
     let page = Array("ab<script src=pagead>x</script>cd".utf8)
     let response = framing.response(page, &random)

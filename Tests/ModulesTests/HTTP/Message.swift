@@ -1,3 +1,5 @@
+import ModuleTesting
+
 /// A response as a client reads it, by the letter of RFC 9112 section 6.3.
 struct Message: Equatable {
   var head: String

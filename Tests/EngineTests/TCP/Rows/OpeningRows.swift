@@ -172,6 +172,15 @@ import Testing
     #expect(talk.box.engine.statistics.engine.oneSided == 1)
   }
 
+  @Test("17. so is one of which only the server's direction comes by") func row17_serverDirection() throws {
+    var talk = try Conversation([Self.editor])
+    #expect(talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: [2, 4, 5, 0xb4]).kind == .accepted)
+    #expect(talk.fromServer(0, "axb", acknowledging: 7).kind == .accepted)
+    #expect(Self.state(talk) == "one-sided")
+    #expect(talk.box.engine.connections(limit: 1).first?.serverPort == 80)
+    #expect(talk.box.engine.statistics.engine.oneSided == 1 && talk.box.engine.statistics.engine.midstream == 0)
+  }
+
   @Test("18. a SYN over TIME-WAIT starts afresh") func row18_overTimeWait() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromClient(0, "x", acknowledging: 0, flags: [.ack, .fin])

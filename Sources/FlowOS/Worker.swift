@@ -1,3 +1,4 @@
+import Control
 import Engine
 import Glibc
 import Logging
@@ -11,8 +12,10 @@ struct Worker: ~Copyable {
   private var tracking: ConnectionTracking
   private var engine: Engine
   private let mailbox: Mailbox
+  private let threads = ModuleThreads()
   /// Those of the other workers.
   private let others: [Mailbox]
+  private let events: EventFeed
   private let logger: Logger
   /// Injections of the batch that have been handed over.
   private var injected = 0
@@ -21,15 +24,20 @@ struct Worker: ~Copyable {
   private static var batch: Int { 32 }
 
   /// - Parameter mailboxes: those of all workers; this one's is the one at ``Settings/worker``.
-  init(queue number: UInt16, settings: Settings, mailboxes: [Mailbox], logger: Logger) throws(NetfilterError) {
+  init(
+    queue number: UInt16, settings: Settings, mailboxes: [Mailbox], events: EventFeed, logger: Logger
+  ) throws(NetfilterError) {
     let queue = try QueueSocket(number)
     let injector = try RawInjector()
     self.queue = queue
     self.injector = injector
     tracking = ConnectionTracking()
+    var settings = settings
+    settings.threads = threads
     engine = Engine(settings)
     mailbox = mailboxes[settings.worker.index]
     others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
+    self.events = events
     self.logger = logger
   }
 
@@ -42,6 +50,7 @@ struct Worker: ~Copyable {
     var descriptors = [
       pollfd(fd: queue.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
       pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: threads.descriptor, events: Int16(POLLIN), revents: 0),
     ]
     while true {
       // Without a deadline it wakes up once a minute for nothing.
@@ -55,12 +64,21 @@ struct Worker: ~Copyable {
         finishBatch()
         if isEnding { return }
       }
-      while try takeBatch() {}
+      if descriptors[2].revents != 0 { threads.drain() }
+      collect()
+      while try takeBatch() { collect() }
       if let due = engine.nextDeadline, due <= Self.now {
         engine.advance(to: Self.now)
         finishBatch()
       }
     }
+  }
+
+  /// Takes over what modules on threads of their own have returned.
+  private mutating func collect() {
+    guard engine.hasReturns else { return }
+    engine.collect(at: Self.now)
+    finishBatch()
   }
 
   /// The monotonic clock, read once a batch.
@@ -120,6 +138,7 @@ struct Worker: ~Copyable {
     for stray in engine.output.strayErrors {
       for other in others { other.offer { $0.receive(stray, at: Self.now) } }
     }
+    events.post(engine.output.events, lost: engine.output.eventsLost)
     injected = 0
     engine.recycle()
   }
@@ -135,6 +154,8 @@ struct Worker: ~Copyable {
   /// What the kernel's side has counted, by name.
   var kernelCounters: [String: UInt64] {
     var counters = Dictionary(uniqueKeysWithValues: queue.counters.named.map { ($0.name, $0.value) })
+    let status = QueueStatus.all().first { $0.number == queue.number }
+    counters["queue_dropped"] = status.map { $0.dropped + $0.droppedBySocket } ?? 0
     counters["verdict_failures"] = queue.verdicts.failures.total
     counters["injection_failures"] = injector.failures.total
     counters["tracking_failures"] = tracking.failures.total

@@ -12,6 +12,7 @@ final class WorkerThreads: DataPlane, Sendable {
   private let isEnding = Atomic(false)
   private let ended = Latch()
   private let onShutdown: @Sendable () -> Void
+  let events = EventFeed { Worker.now }
   /// What each worker's kernel side has counted, as of its last report.
   private let kernelCounters: Mutex<[[String: UInt64]]>
 
@@ -25,7 +26,7 @@ final class WorkerThreads: DataPlane, Sendable {
     for (index, number) in queues.enumerated() {
       var settings = settings
       settings.worker = (index, queues.count)
-      let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, logger: logger)
+      let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, events: events, logger: logger)
       if index == 0 { Self.report(worker.means, logger) }
       start(worker, index, logger)
     }
@@ -103,6 +104,32 @@ final class WorkerThreads: DataPlane, Sendable {
       list.withLock { $0 += part }
     }
     return Array(list.withLock { $0 }.sorted { $0.id < $1.id }.prefix(limit))
+  }
+
+  func connection(_ id: UInt64) -> ConnectionInfo? {
+    let found = Mutex<ConnectionInfo?>(nil)
+    onEach { engine in
+      guard let connection = engine.connection(id) else { return }
+      found.withLock { $0 = connection }
+    }
+    return found.withLock { $0 }
+  }
+
+  func kill(connection id: UInt64) -> Bool {
+    let isKilled = Atomic(false)
+    onEach { engine in
+      if engine.kill(connection: id, at: Worker.now) { isKilled.store(true, ordering: .relaxed) }
+    }
+    return isKilled.load(ordering: .relaxed)
+  }
+
+  func octetsHeld() -> [UInt32: Int] {
+    let sum = Mutex<[UInt32: Int]>([:])
+    onEach { engine in
+      let part = engine.octetsHeld
+      sum.withLock { $0.merge(part, uniquingKeysWith: +) }
+    }
+    return sum.withLock { $0 }
   }
 
   func portIndex(named name: String) -> UInt32? { NetworkInterface.index(named: name) }

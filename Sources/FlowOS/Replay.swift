@@ -4,7 +4,7 @@ import Engine
 import Netfilter
 
 /// `flowos replay`: the same engine over a capture, without root.
-struct Replay: ParsableCommand {
+struct Replay: ModuleCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run a capture through the pipelines of a file of commands.",
     discussion:
@@ -19,9 +19,9 @@ struct Replay: ParsableCommand {
   @Argument(help: "The capture to write: pcap.", completion: .file())
   var output: String
 
-  func run() throws {
+  func run(_ registry: ModuleRegistry) throws {
     let configuration = try CommandFile(path: apply).configuration(
-      registry: FlowOS.registry, portNamed: NetworkInterface.index(named:))
+      registry: registry, portNamed: NetworkInterface.index(named:))
     let capture = try CaptureReader(input)
     let writer = try CaptureWriter(output, like: capture)
     var engine = Engine()

@@ -6,7 +6,7 @@ import Logging
 import Netfilter
 
 /// `flowos run`: the daemon.
-struct Run: ParsableCommand {
+struct Run: ModuleCommand {
   static let configuration = CommandConfiguration(
     abstract: "Run the daemon in the foreground, until SIGTERM or SIGINT.")
 
@@ -47,7 +47,7 @@ struct Run: ParsableCommand {
     guard (16...1_048_576).contains(memory) else { throw ValidationError("--memory takes 16 to 1048576 MiB.") }
   }
 
-  func run() throws {
+  func run(_ registry: ModuleRegistry) throws {
     Signals.block()
     let logger = LogFormat.logger(logFormat, logLevel)
     // Read before anything is bound: a bad file leaves nothing behind.
@@ -64,13 +64,12 @@ struct Run: ParsableCommand {
     } catch {
       throw ControlError(.refused, error.description)
     }
-    let controller = Controller(registry: FlowOS.registry, dataPlane: workers, version: Version.current)
+    let controller = Controller(registry: registry, dataPlane: workers, version: Version.current)
     if let commands { try controller.apply(commands) }
     Signals.onTermination { server.stop() }
     logger.info(
       "ready", metadata: ["queues": "\(queues)", "socket": "\(socket)", "version": "\(Version.current)"])
-    let responder = Responder(controller)
-    try server.run(responder.answer)
+    try server.run(Responder(controller))
     logger.info("ending")
     workers.end()
   }

@@ -1,0 +1,16 @@
+// What the author of a module needs, so that `import FlowOS` is the one import of a module. The rest of the engine is for
+// those who drive it.
+
+@_exported import struct Engine.ArgumentError
+@_exported import struct Engine.Arguments
+@_exported import enum Engine.ConnectionChange
+@_exported import struct Engine.ConnectionIdentity
+@_exported import struct Engine.IPAddress
+@_exported import struct Engine.Instant
+@_exported import struct Engine.ModuleDescription
+@_exported import typealias Engine.Nanoseconds
+@_exported import struct Engine.PacketDescription
+@_exported import struct Engine.Parameter
+@_exported import struct Engine.Pattern
+@_exported import protocol Engine.ProcessingModule
+@_exported import struct Engine.Window

@@ -1,0 +1,3 @@
+import FlowOS
+
+FlowOS.main()
