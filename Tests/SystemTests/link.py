@@ -41,9 +41,9 @@ def switch_offloads_off(interface):
 def is_sound(frame):
     """Whether the TCP checksum of an Ethernet frame with IPv4 or IPv6 and without options of those is right."""
     if frame[12:14] == b"\x86\xdd":
-        addresses, segment = frame[22:54], frame[54:54 + int.from_bytes(frame[18:20])]
+        addresses, segment = frame[22:54], frame[54:54 + int.from_bytes(frame[18:20], "big")]
     else:
-        addresses, segment = frame[26:34], frame[34:14 + int.from_bytes(frame[16:18])]
+        addresses, segment = frame[26:34], frame[34:14 + int.from_bytes(frame[16:18], "big")]
     octets = addresses + struct.pack(">II", len(segment), 6) + segment + b"\0" * (len(segment) % 2)
     total = sum(struct.unpack(f">{len(octets) // 2}H", octets))
     return total > 0 and total % 0xFFFF == 0
