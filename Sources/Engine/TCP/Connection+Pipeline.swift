@@ -55,28 +55,14 @@ extension Connection {
     self[.toClient].flow = toClient?.id
     retireMissing(toServer, .toServer)
     retireMissing(toClient, .toClient)
+    var wanted = Direction.allCases.map { members($0, toServer, toClient, tallies, place, &environment) }
+    if retireMovers(to: wanted) {
+      wanted = Direction.allCases.map { members($0, toServer, toClient, tallies, place, &environment) }
+    }
     for direction in Direction.allCases {
-      let own = direction == .toServer ? toServer : toClient
-      let peer = direction == .toServer ? toClient : toServer
-      // Peers stand behind a direction's own modules, and in reverse, so that what one module encloses on the one way it
-      // encloses on the other.
-      let wanted =
-        allowed(own).map { stage in stage.map { (attached: $0, isPeer: false) } }
-        + allowed(peer).reversed().map { stage in
-          stage.filter(\.description.peer).map { (attached: $0, isPeer: true) }
-        }.filter { !$0.isEmpty }
-      let members = wanted.map { stage in
-        stage.compactMap { attached, isPeer -> Pipeline.Member? in
-          let flow = isPeer ? peer : own
-          let owner = isPeer ? direction.opposite : direction
-          return instance(of: attached, owner, flow?.onFail ?? .pass, tallies, place, &environment).map {
-            Pipeline.Member(instance: $0, isPeer: isPeer)
-          }
-        }
-      }
       var rest = SegmentQueue()
       halves[direction.rawValue].pipeline.arrange(
-        members.filter { !$0.isEmpty }, instances, &rest, in: environment.pool)
+        wanted[direction.rawValue], instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
       self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
@@ -89,6 +75,48 @@ extension Connection {
       }
       flush(direction, &environment)
     }
+  }
+
+  /// The members that the stages of a direction are to have, stage by stage; those that are not there yet are made.
+  private mutating func members(
+    _ direction: Direction, _ toServer: Flow?, _ toClient: Flow?, _ tallies: [UInt32: ModuleTally],
+    _ place: ConnectionTable.Place, _ environment: inout Environment
+  ) -> [[Pipeline.Member]] {
+    let own = direction == .toServer ? toServer : toClient
+    let peer = direction == .toServer ? toClient : toServer
+    // Peers stand behind a direction's own modules, and in reverse, so that what one module encloses on the one way it
+    // encloses on the other.
+    let wanted =
+      allowed(own).map { stage in stage.map { (attached: $0, isPeer: false) } }
+      + allowed(peer).reversed().map { stage in
+        stage.filter(\.description.peer).map { (attached: $0, isPeer: true) }
+      }
+    var stages: [[Pipeline.Member]] = []
+    for stage in wanted {
+      var members: [Pipeline.Member] = []
+      for (attached, isPeer) in stage {
+        let onFail = (isPeer ? peer : own)?.onFail ?? .pass
+        let owner = isPeer ? direction.opposite : direction
+        guard let index = instance(of: attached, owner, onFail, tallies, place, &environment) else { continue }
+        members.append(Pipeline.Member(instance: index, isPeer: isPeer))
+      }
+      if !members.isEmpty { stages.append(members) }
+    }
+    return stages
+  }
+
+  /// Has those modules on threads come to an end that are to go to another stage, for what a thread has in its hands belongs
+  /// to the one in which it was handed over: others begin in their place. Says whether there was one.
+  private mutating func retireMovers(to wanted: [[[Pipeline.Member]]]) -> Bool {
+    var isMoving = false
+    for direction in Direction.allCases {
+      for index in self[direction].pipeline.movers(to: wanted[direction.rawValue])
+      where instances[index].exchange != nil {
+        instances[index].state = .retiring
+        isMoving = true
+      }
+    }
+    return isMoving
   }
 
   /// The modules of `flow` that may work on this connection's streams, stage by stage.

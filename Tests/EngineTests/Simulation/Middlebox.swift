@@ -13,6 +13,8 @@ struct Middlebox: ~Copyable {
   var interfaceMTU = Int.max
   /// ICMP errors for other engines.
   private(set) var strayErrors: [StrayError] = []
+  /// What modules have told.
+  private(set) var events: [ModuleEvent] = []
   private var now = Instant.zero
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
@@ -122,6 +124,7 @@ struct Middlebox: ~Copyable {
     }
     announced += engine.output.editable
     strayErrors += engine.output.strayErrors
+    events += engine.output.events
     engine.recycle()
     return list
   }
