@@ -8,12 +8,15 @@ extension Connection {
   /// Of what modules hold: a source whose window, or whose loss recovery, waits for that acknowledgement would otherwise never
   /// send what the module waits for. Of what waits for the destination's window: the source has been offered room for it, and
   /// would take the silence for a loss, and give a destination up that may take its time (RFC 1122 section 4.2.2.17).
+  ///
+  /// Never of the end: an end that has closed last forgets the connection with that acknowledgement, and answers the next one
+  /// with a reset.
   mutating func acknowledgeHeld(_ direction: Direction, _ environment: inout Environment) {
     let isHeld = self[direction].pipeline.held > 0 && self[direction].sender.isIdle
     guard isHeld || self[direction].sender.isShutOut,
-      self[direction].receiver.next > self[direction].sender.told
+      self[direction].receiver.octetsEnd > self[direction].sender.told
     else { return }
-    self[direction].sender.own(upTo: self[direction].receiver.next)
+    self[direction].sender.own(upTo: self[direction].receiver.octetsEnd)
     // Without us nobody delivers them: the connection must not go on past us.
     isEdited = true
     acknowledgeToSource(direction, &environment)
@@ -22,7 +25,8 @@ extension Connection {
   /// When what is held is acknowledged.
   func holdAcknowledgement(_ direction: Direction) -> Instant? {
     let half = self[direction]
-    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle, half.receiver.next > half.sender.told
+    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle,
+      half.receiver.octetsEnd > half.sender.told
     else {
       return nil
     }

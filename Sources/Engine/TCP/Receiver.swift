@@ -11,6 +11,9 @@ struct Receiver {
   /// - Parameter next: the number behind the SYN.
   init(next: InSequence) { self.next = next }
 
+  /// The number behind the last octet that has come in order: in front of the FIN, where that has come.
+  var octetsEnd: InSequence { isEnded ? next + -1 : next }
+
   /// Where a segment stands against RCV.NXT.
   enum Arrival {
     /// Its octets from `offset` on come in order.

@@ -192,6 +192,21 @@ import Testing
     #expect(talk.collect().text == "abef")
   }
 
+  /// A source that has closed first forgets the connection with the acknowledgement of its end, and answers what comes then with
+  /// resets, which would cost the destination what is still held.
+  @Test func theEndIsAcknowledgedByTheDestinationAlone() throws {
+    let threads = ManualThreads()
+    var talk = try Conversation.working([[AttachedModule(1, Self.remover, run: .thread)]], threads: threads)
+    #expect(talk.fromServer(0, "abxd", flags: [.ack, .fin]).out == [])
+    #expect(talk.pass(.milliseconds(100)).map(\.summary) == ["client . 0 ack 4"])
+    #expect(talk.fromServer(4, flags: [.ack, .fin]).out == [])
+    let deadline = talk.box.engine.nextDeadline.map { $0 > talk.now }
+    #expect(deadline == true)
+    threads.stepAll()
+    #expect(talk.collect().map(\.summary) == ["server FP. 0 ack 0 'abd'"])
+    #expect(talk.fromClient(0, acknowledging: 4).out == ["client . 0 ack 5"])
+  }
+
   // MARK: Threads that there are not
 
   @Test(arguments: Flow.FailurePolicy.allCases) func aModuleWithoutAThreadHasFailed(policy: Flow.FailurePolicy) throws {
