@@ -60,20 +60,20 @@ extension [TCPPacket] {
 
 /// Where a module stops in the middle of a call until the test lets it go on.
 final class Gate: Sendable {
-  private let state = Mutex((isReached: false, isOpen: false))
+  private let isReached = Atomic(false)
+  private let isOpen = Atomic(false)
 
   func pass() {
-    while state.withLock({ state in
-      state.isReached = true
-      return !state.isOpen
-    }) { usleep(500) }
+    isReached.store(true, ordering: .releasing)
+    while !isOpen.load(ordering: .acquiring) { usleep(500) }
   }
 
-  func open() { state.withLock { $0.isOpen = true } }
+  func open() { isOpen.store(true, ordering: .releasing) }
 
   /// Waits until a module stands here; gives it ten seconds.
   func awaitVisitor() {
-    for _ in 0..<20_000 where !state.withLock({ $0.isReached }) { usleep(500) }
-    #expect(state.withLock { $0.isReached })
+    for _ in 0..<20_000 where !isReached.load(ordering: .acquiring) { usleep(500) }
+    let isHere = isReached.load(ordering: .acquiring)
+    #expect(isHere)
   }
 }
