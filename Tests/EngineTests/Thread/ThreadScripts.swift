@@ -315,4 +315,45 @@ import Testing
     #expect(talk.collect().text == "e")
     #expect(threads.count == 1 && talk.states == ["working", "working", "working"])
   }
+
+  /// Takes 50 ms of the machine's time for each call.
+  private struct Slow: ProcessingModule {
+    static let description = ModuleDescription(kind: "slow", access: .read, help: "-")
+    init(_ arguments: Arguments) {}
+    init() {}
+    mutating func process(_ window: inout Window) {
+      usleep(50_000)
+      window.releaseAll()
+    }
+  }
+
+  @Test func aSlowThreadBesideAFastReaderHoldsUpTheNextStageAlone() throws {
+    let threads = RealThreads()
+    let (fast, behind) = (Seen(), Seen())
+    let open = Gate()
+    open.open()
+    var talk = try Conversation.working(
+      [
+        [AttachedModule(1, Slow(), run: .thread), AttachedModule(2, Sleeper(open, fast))],
+        [AttachedModule(3, Sleeper(open, behind))],
+      ], threads: threads)
+    var sent = ""
+    var wasBehind = false
+    for index in 0..<10 {
+      let text = String(repeating: Character(UnicodeScalar(UInt8(97 + index))), count: 100)
+      _ = talk.fromServer(sent.utf8.count, text)
+      sent += text
+      // Whatever the slow one is about, the fast one has seen all at once.
+      #expect(fast.text == sent)
+      wasBehind = wasBehind || behind.text.utf8.count < sent.utf8.count
+      #expect(sent.hasPrefix(behind.text))
+    }
+    #expect(wasBehind)
+    // The slow one needs some calls, and then all is through.
+    for _ in 0..<200 where behind.text != sent {
+      usleep(20_000)
+      _ = talk.collect()
+    }
+    #expect(behind.text == sent)
+  }
 }
