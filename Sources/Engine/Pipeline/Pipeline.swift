@@ -76,7 +76,7 @@ struct Pipeline {
     }
 
     /// Whether nothing is left to be done behind the end of the stream.
-    var isDone: Bool { input.count == 0 && members.allSatisfy(\.isEnded) }
+    var isDone: Bool { input.count == 0 && returned.isEmpty && members.allSatisfy(\.isEnded) }
 
     /// Makes the heap anew, after members have come or gone.
     mutating func renew() {
