@@ -274,6 +274,17 @@ import Testing
   // MARK: Changes
 
   /// Closed connections are remembered for a while; their threads are not needed that long.
+  /// What a thread has returned is taken over with any packet of the connection, also one that does not run its pipeline.
+  @Test func theEndLeavesBehindWhatAThreadHasReturned() throws {
+    let threads = ManualThreads()
+    var talk = try Conversation.working([[AttachedModule(1, Self.remover, run: .thread)]], threads: threads)
+    #expect(talk.fromServer(0, "axb", flags: [.ack, .fin]).out.isEmpty)
+    threads.stepAll()
+    let outcome = talk.fromClient(0, acknowledging: 0)
+    let left = outcome.injected + talk.collect()
+    #expect(left.text == "ab" && left.last?.tcp.flags.contains(.fin) == true)
+  }
+
   @Test func threadsEndWithTheirStreams() throws {
     let threads = ManualThreads()
     var talk = try Conversation.working(
