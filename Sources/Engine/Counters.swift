@@ -63,6 +63,8 @@ public struct EngineCounters: CounterSet {
   public var moduleFailures: UInt64 = 0
   /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
+  /// Super-packets of UDP that modules have changed: the kernel would not take them back, so they are dropped.
+  public var superDatagrams: UInt64 = 0
   /// Answers to packets that modules have refused: resets of TCP, and ICMP errors.
   public var refusals: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
@@ -85,8 +87,8 @@ public struct EngineCounters: CounterSet {
       ("orphaned", \.orphaned), ("out_of_order", \.outOfOrder), ("over_limit", \.overLimit),
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
-      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut), ("refusals", \.refusals),
-      ("refused", \.refused),
+      ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut),
+      ("super_datagrams", \.superDatagrams), ("refusals", \.refusals), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
       ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
     ]

@@ -93,20 +93,25 @@ extension Engine {
 
   private mutating func whole(_ passage: Passage, mark: UInt32?) -> Verdict {
     guard case .packet(let headers) = PacketHeaders.parse(unsafe bytes(of: passage).bindMemory(to: UInt8.self).span)
-    else {
-      return .drop
-    }
-    return mangled(passage.slab, passage.start..<passage.start + UInt32(headers.ip.totalLength), mark: mark)
+    else { return .drop }
+    return mangled(
+      PacketInHand(slab: passage.slab, start: passage.start, headers: headers, isSound: true), passage, mark: mark)
   }
 
-  /// A packet in place of the one that came; what is longer than a verdict can carry ends here, and is counted.
-  private mutating func mangled(_ slab: SlabID, _ range: Range<UInt32>, mark: UInt32?) -> Verdict {
-    guard range.count <= OutgoingPacket.limit else {
+  /// A changed packet in place of the one that came; one that no verdict can carry ends here, and is counted.
+  private mutating func mangled(_ packet: PacketInHand, _ passage: Passage, mark: UInt32?) -> Verdict {
+    if passage.metadata.isGSO, case .udp = packet.headers.transport {
+      // The kernel cuts a super-packet of UDP only where the card is still to compute its checksum, and drops a mangled one
+      // without a word.
+      environment.counters.superDatagrams += 1
+      return .drop
+    }
+    guard packet.headers.ip.totalLength <= OutgoingPacket.limit else {
       environment.counters.overLimit += 1
       return .drop
     }
     environment.output.begin()
-    environment.output.add(slab, range.lowerBound, range.upperBound, in: environment.pool)
+    environment.output.add(packet.slab, packet.start, packet.end, in: environment.pool)
     return .mangle(environment.output.end(in: environment.pool), mark: mark)
   }
 
@@ -155,7 +160,7 @@ extension Engine {
     var packet = PacketInHand(slab: slab, start: start, headers: headers, isSound: isSound)
     guard leave(&packet, passage.connection, road, passage.metadata) else { return .drop }
     guard packet.isChanged else { return verdict }
-    return mangled(slab, start..<packet.end, mark: mark)
+    return mangled(packet, passage, mark: mark)
   }
 
   /// Shows a packet that is about to leave to the modules on the way out. Returns false where it goes no further.

@@ -277,6 +277,7 @@ public struct Engine: ~Copyable {
       finish(slot)
       return .drop
     }
+    takeReturns(slot)
     var verdict = Verdict.accept(mark: nil)
     if !connections[slot].isObserved,
       connections[slot].phase == .synSent || connections[slot].isOtherAnswer(arrival, direction)
@@ -502,18 +503,32 @@ public struct Engine: ~Copyable {
     guard let post = environment.post else { return }
     environment.now = now
     for exchange in post.takeAll() {
-      let isCurrent = connections.isCurrent(exchange.place)
-      for part in exchange.takeReturns() {
-        if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
-        guard part.isGone else { continue }
-        exchange.unpin(in: environment.pool)
-        environment.exchanges[ObjectIdentifier(exchange)] = nil
-      }
-      guard isCurrent, connections[exchange.place.slot].phase != .cut else { continue }
+      takeReturns(of: exchange)
+      guard connections.isCurrent(exchange.place), connections[exchange.place.slot].phase != .cut else { continue }
       connections[exchange.place.slot].modulesReturned(&environment)
       finish(exchange.place.slot)
     }
     departInjections()
+  }
+
+  /// Takes over what the modules of a connection have returned, so that it leaves with the packet at hand: a packet that is there
+  /// may be as large as 64 KiB, one that is made here is a segment.
+  private mutating func takeReturns(_ slot: UInt32) {
+    guard hasReturns else { return }
+    for index in connections[slot].instances.indices {
+      guard let exchange = connections[slot].instances[index].exchange else { continue }
+      takeReturns(of: exchange)
+    }
+  }
+
+  private mutating func takeReturns(of exchange: ModuleExchange) {
+    let isCurrent = connections.isCurrent(exchange.place)
+    for part in exchange.takeReturns() {
+      if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
+      guard part.isGone else { continue }
+      exchange.unpin(in: environment.pool)
+      environment.exchanges[ObjectIdentifier(exchange)] = nil
+    }
   }
 
   /// Ends the work on a connection: notes which injections are its own, and sees to it that it is looked at in time.

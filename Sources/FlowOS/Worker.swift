@@ -65,8 +65,9 @@ struct Worker: ~Copyable {
         if isEnding { return }
       }
       if descriptors[2].revents != 0 { threads.drain() }
-      collect()
+      // The packets first: what has been returned leaves with them.
       while try takeBatch() { collect() }
+      collect()
       if let due = engine.nextDeadline, due <= Self.now {
         engine.advance(to: Self.now)
         finishBatch()

@@ -102,6 +102,22 @@ import Engine
     return pieces
   }
 
+  /// Gives a datagram of UDP to the module, and returns what leaves in its place; nil where it is dropped.
+  ///
+  /// - Parameter isPeer: whether it comes from the client, in the peer direction.
+  public func datagram(_ bytes: some Collection<UInt8>, isPeer: Bool = false) -> [UInt8]? {
+    let packet = Datagram(isToServer: isPeer, payload: Array(bytes)).packet
+    let verdict = receive(packet)
+    var left: [UInt8]?
+    switch verdict {
+    case .accept: left = Array(bytes)
+    case .drop: left = nil
+    case .mangle(let packet, _): left = Datagram(packet: gather(packet)).payload
+    }
+    carry(nil)
+    return left
+  }
+
   /// What has come out so far.
   public var output: [UInt8] { toClient.arrived }
   /// What has come out in the peer direction.
@@ -192,19 +208,22 @@ import Engine
   private func configure() {
     statistics = engine.statistics.modules[Self.id] ?? statistics
     let attached = AttachedModule(id: Self.id, name: "module", revision: revision, run: run, prototype: prototype)
-    let flow = Flow(
-      id: 1, name: "bench", match: Self.match, priority: 0, onFail: onFail, stages: isAttached ? [[attached]] : [])
-    engine.apply(Configuration(flows: [flow]), at: now)
+    let flows = ["tcp,tcp_src=80", "udp,udp_src=80"].enumerated().map { index, match in
+      Flow(
+        id: UInt32(index), name: match, match: Self.match(match), priority: 0, onFail: onFail,
+        stages: isAttached ? [[attached]] : [])
+    }
+    engine.apply(Configuration(flows: flows), at: now)
     carry(nil)
     acknowledge()
   }
 
-  private static let match: Match = {
-    guard let match = try? Match(parsing: "tcp,tcp_src=80", portNamed: { _ in nil }) else {
+  private static func match(_ text: String) -> Match {
+    guard let match = try? Match(parsing: text, portNamed: { _ in nil }) else {
       preconditionFailure("the match is right")
     }
     return match
-  }()
+  }
 
   /// The handshake, and a first word of either on its window.
   private func open() {
@@ -243,16 +262,19 @@ import Engine
 
   /// Sends a segment across the engine.
   private func cross(_ segment: Segment) {
-    let packet = segment.packet
-    let buffer = unsafe engine.receiveBuffers(1)[0]
-    unsafe buffer.copyBytes(from: packet)
-    var metadata = PacketMetadata()
-    metadata.isChecksumTrusted = true
-    switch engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now) {
+    switch receive(segment.packet) {
     case .accept: carry(segment)
     case .drop: carry(nil)
     case .mangle(let packet, _): carry(Segment(packet: gather(packet)))
     }
+  }
+
+  private func receive(_ packet: [UInt8]) -> Verdict {
+    let buffer = unsafe engine.receiveBuffers(1)[0]
+    unsafe buffer.copyBytes(from: packet)
+    var metadata = PacketMetadata()
+    metadata.isChecksumTrusted = true
+    return engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)
   }
 
   /// Takes a segment, and then what the engine has injected, to where they go; and then what comes of a module on a thread.

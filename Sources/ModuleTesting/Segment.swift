@@ -62,5 +62,5 @@ struct Segment {
   }
 }
 
-private func octets(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 0xFF)] }
-private func octets(_ number: UInt32) -> [UInt8] { octets(UInt16(number >> 16)) + octets(UInt16(number & 0xFFFF)) }
+func octets(_ number: UInt16) -> [UInt8] { [UInt8(number >> 8), UInt8(number & 0xFF)] }
+func octets(_ number: UInt32) -> [UInt8] { octets(UInt16(number >> 16)) + octets(UInt16(number & 0xFFFF)) }

@@ -2,7 +2,8 @@ import Engine
 
 /// Lets octets of a connection go on at a rate, by a token bucket.
 ///
-/// Nothing is lost: what is above the rate waits, and the source is slowed down by its window.
+/// Nothing of a stream is lost: what is above the rate waits, and the source is slowed down by its window. A datagram above the
+/// rate is dropped.
 public struct RateLimit: ProcessingModule {
   public static let description = ModuleDescription(
     kind: "ratelimit", access: .edit,
@@ -12,7 +13,7 @@ public struct RateLimit: ProcessingModule {
         "burst", .integer(1...1 << 30), default: "65536", unit: "octets",
         help: "how many go on at once after a pause; a hundredth of the rate at least"),
     ],
-    holdTime: .seconds(60), holdLimit: 16 << 20, paces: true,
+    counters: ["datagrams_dropped"], holdTime: .seconds(60), holdLimit: 16 << 20, paces: true,
     help: "Lets the octets of each connection go on at a rate.")
 
   private let rate: Int
@@ -29,6 +30,11 @@ public struct RateLimit: ProcessingModule {
   public mutating func process(_ window: inout Window) {
     full = max(full, window.now)
     let tokens = max(0, burst - Int(Double(full - window.now) / 1e9 * Double(rate)))
+    if window.isDatagram, window.count > tokens {
+      window.count(0)
+      window.drop()
+      return
+    }
     let count = window.mustRelease ? window.count : min(window.count, tokens)
     window.release(upTo: count)
     // What has to go goes at nobody's expense.

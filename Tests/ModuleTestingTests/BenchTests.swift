@@ -97,6 +97,15 @@ struct BenchTests {
     #expect(offloaded.output == Array("offload!?".utf8))
   }
 
+  @Test func showsWhatBecomesOfDatagrams() throws {
+    let bench = try Bench(Puppet.self, ["word": "you"])
+    #expect(bench.datagram("who is?".utf8) == Array("who isyou".utf8))
+    #expect(bench.datagram("me".utf8, isPeer: true) == Array("<me".utf8))
+    #expect(bench.datagram("hold".utf8) == Array("hold".utf8))
+    #expect(bench.datagram("drop".utf8) == nil)
+    #expect(bench.count("words") == 1)
+  }
+
   @Test func setsAndDetaches() throws {
     let bench = try Bench(Puppet.self)
     bench.feed("busy?")

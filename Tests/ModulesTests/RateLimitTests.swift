@@ -52,6 +52,16 @@ struct RateLimitTests {
     #expect(bench.isFinished)
   }
 
+  @Test func dropsDatagramsAboveTheRate() throws {
+    let bench = try Bench(RateLimit.self, ["rate": "1000", "burst": "1000"])
+    #expect(bench.datagram(octets.prefix(600)) == Array(octets.prefix(600)))
+    #expect(bench.datagram(octets.prefix(600)) == nil)
+    #expect(bench.datagram(octets.prefix(400))?.count == 400)
+    bench.pass(.milliseconds(600))
+    #expect(bench.datagram(octets.prefix(600))?.count == 600)
+    #expect(bench.count("datagrams_dropped") == 1)
+  }
+
   @Test func takesAnotherRateMeanwhile() throws {
     let bench = try Bench(RateLimit.self, ["rate": "10", "burst": "10"])
     bench.feed(octets.prefix(20_000))

@@ -1,6 +1,7 @@
 """`flowos run` on the router of a topology, controlled through `flowctl` as a user does it."""
 
 import json
+import os
 import pathlib
 import signal
 import tempfile
@@ -67,6 +68,11 @@ class Daemon:
         """The totals of one module: `counters` and `own`."""
         modules = self.ask("stats", flow)["flows"][0]["modules"]
         return next(module for module in modules if module["name"] == name)
+
+    @property
+    def threads(self):
+        """How many threads it has."""
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
 
     def queue(self):
         """Packets that wait for a verdict, and those the kernel dropped, over all queues."""

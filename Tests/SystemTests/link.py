@@ -38,6 +38,17 @@ def switch_offloads_off(interface):
             fcntl.ioctl(control, SIOCETHTOOL, struct.pack("16sP16x", interface.encode(), ctypes.addressof(value)))
 
 
+def is_sound(frame):
+    """Whether the TCP checksum of an Ethernet frame with IPv4 or IPv6 and without options of those is right."""
+    if frame[12:14] == b"\x86\xdd":
+        addresses, segment = frame[22:54], frame[54:54 + int.from_bytes(frame[18:20], "big")]
+    else:
+        addresses, segment = frame[26:34], frame[34:14 + int.from_bytes(frame[16:18], "big")]
+    octets = addresses + struct.pack(">II", len(segment), 6) + segment + b"\0" * (len(segment) % 2)
+    total = sum(struct.unpack(f">{len(octets) // 2}H", octets))
+    return total > 0 and total % 0xFFFF == 0
+
+
 class Way:
     """One direction of a link."""
 
@@ -63,7 +74,8 @@ class Way:
             if setting["reordering"] and draw() < setting["reordering"]:
                 done["reordered"] += 1
                 due += setting["swap"] * draw()
-            if setting["corruption"] and draw() < setting["corruption"] and len(frame) > 60:
+            # Damage upon damage of another link may cancel out in the checksum.
+            if setting["corruption"] and draw() < setting["corruption"] and len(frame) > 60 and is_sound(frame):
                 # Behind the Ethernet and IP headers, so that it arrives and its TCP checksum is wrong.
                 start = 54 if frame[12:14] == b"\x86\xdd" else 34
                 at = self.random.randrange(start, len(frame))

@@ -94,6 +94,51 @@ class ChainCommand(unittest.TestCase):
         self.net.router.run("sh", "-e", input=printed)
         self.assertEqual(self.rules(), wanted)
 
+    HOOKS = ("--hook", "PREROUTING", "--match", "-p tcp -m comment --comment \"two words\"", "--hook", "FORWARD",
+             "--match", "-4 -i client0 -s 10.77.1.0/24", "--hook=OUTPUT")
+
+    def uses(self):
+        return [rule for rule in self.rules() if rule.endswith("-j FLOWOS")]
+
+    def test_hooks_are_made_once_and_verified(self):
+        self.net.chain("up")
+        self.assertEqual(self.net.chain("status", *self.HOOKS, check=False).returncode, 1)
+        self.net.chain("up", *self.HOOKS)
+        once = self.uses()
+        comment = '-A PREROUTING ! -i lo -p tcp -m comment --comment "two words" -j FLOWOS'
+        self.assertEqual(sorted(once), sorted([
+            f"iptables mangle {comment}", f"ip6tables mangle {comment}",
+            "iptables mangle -A FORWARD -s 10.77.1.0/24 -i client0 -j FLOWOS",
+            "iptables mangle -A OUTPUT -j FLOWOS", "ip6tables mangle -A OUTPUT -j FLOWOS"]))
+        self.net.chain("up", "--queues", "4", *self.HOOKS)
+        self.assertEqual(self.uses(), once)
+        self.assertEqual(self.net.chain("status", *self.HOOKS).returncode, 0)
+        self.net.router.run("ip6tables", "-t", "mangle", "-D", "OUTPUT", "-j", "FLOWOS")
+        result = self.net.chain("status", *self.HOOKS, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("ip6tables: missing: -A OUTPUT -j FLOWOS", result.stdout)
+        self.net.chain("up", *self.HOOKS)
+        self.assertEqual(sorted(self.uses()), sorted(once))
+        self.net.chain("down")
+        self.assertEqual(self.uses(), [])
+
+    def test_printed_hooks_do_what_up_does(self):
+        printed = self.net.chain("print", *self.HOOKS).stdout
+        self.net.chain("up", *self.HOOKS)
+        wanted = self.rules()
+        self.net.chain("down")
+        # What it prints of one family only is for that one, which its command has no need to be told.
+        self.net.router.run("sh", "-e", input=printed)
+        self.assertEqual(self.rules(), wanted)
+
+    def test_a_hook_that_is_not_taken_changes_nothing(self):
+        before = self.rules()
+        for match in ("-p nonsense", "-s 10.0.0.0/8", "--dport 80", "; reboot", "$(reboot)"):
+            with self.subTest(match):
+                result = self.net.chain("up", "--hook", "FORWARD", "--match", match, check=False)
+                self.assertEqual(result.returncode, 1, result)
+                self.assertEqual(self.rules(), before)
+
     def test_a_failure_leaves_all_as_it_was(self):
         real = self.net.router.run("sh", "-c", "command -v ip6tables-restore").stdout.strip()
         with tempfile.TemporaryDirectory() as directory:
@@ -113,7 +158,7 @@ class ChainCommand(unittest.TestCase):
             self.net.chain("up")
             self.net.steer("-p", "tcp")
             before = self.rules()
-            for command in (("up", "--queues", "7"), ("down",)):
+            for command in (("up", "--queues", "7"), ("up", "--hook", "OUTPUT"), ("down",)):
                 result = self.net.chain(*command, check=False, env=path)
                 self.assertEqual(result.returncode, 1, result)
                 self.assertEqual(sorted(self.rules()), sorted(before), command)
@@ -126,7 +171,9 @@ class ChainCommand(unittest.TestCase):
         for arguments in (
             (), ("sideways",), ("up", "--queues"), ("up", "--queues", "4:1"), ("up", "--queues", "65536"),
             ("up", "--queues", "a"), ("up", "--mask", "0x7"), ("up", "--mask", "0x1ffffffff"), ("up", "extra"),
-            ("down", "--queues", "1"), ("status", "x"),
+            ("down", "--queues", "1"), ("status", "x"), ("up", "--hook"), ("up", "--hook", "prerouting"),
+            ("up", "--match", "-p tcp"), ("up", "--hook", "INPUT", "--match", "-p tcp", "--match", "-p udp"),
+            ("up", "--hook", "INPUT", "--match", "-p tcp -j DROP"), ("down", "--hook", "INPUT"),
         ):
             with self.subTest(arguments):
                 result = self.net.chain(*arguments, check=False)

@@ -10,11 +10,13 @@ import threading
 import unittest
 
 import kit
+import link
 from daemon import Daemon
 
 ICMP_ECHO, ICMP_ECHO_REPLY = 8, 0
 ICMPV6_ECHO, ICMPV6_ECHO_REPLY = 128, 129
 IP_RECVERR, IPV6_RECVERR = 11, 25
+UDP_SEGMENT = 103
 MIB = 1 << 20
 
 
@@ -167,6 +169,27 @@ class SourceNAT(NATTest):
 
     def test_udp(self):
         self.try_udp(False, self.outer)
+
+    def test_super_packets_of_udp(self):
+        with self.net.server.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, \
+                self.net.client.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            server.bind(("", 53))
+            client.connect((self.net.server.ipv4, 53))
+            try:
+                client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1_000)
+            except OSError as error:
+                if error.errno == errno.ENOPROTOOPT:
+                    self.skipTest("the kernel has no UDP_SEGMENT")
+                raise
+            content = os.urandom(9_500)
+            client.send(content)
+            kit.wait_until(lambda: self.flowos.counters()["super_datagrams"] == 1, "a super-packet is counted")
+            # As the page on operations tells to.
+            self.net.client.inside(lambda: link.switch_offloads_off("eth0"))
+            client.send(content)
+            received = [server.recvfrom(65_535) for _ in range(10)]
+            self.assertEqual(b"".join(one for one, _ in received), content)
+            self.assertEqual({peer[0] for _, peer in received}, {self.outer})
 
     def test_ping(self):
         self.try_ping(False)

@@ -76,6 +76,25 @@ class Replay(unittest.TestCase):
             with self.subTest(name):
                 self.replay_all(commands, self.check_verdicts)
 
+    def test_packets_that_modules_edit_are_sound(self):
+        def check(capture, output, counters):
+            self.check_verdicts(capture, output, counters)
+            for number, packet in enumerate(captures.packets(output)):
+                self.assertTrue(captures.is_sound(packet), f"packet {number} of {output}")
+
+        self.replay_all("flow add all any\npm attach all ipchecksum mend=true\n", check)
+
+        def check_translated(capture, output, counters):
+            self.check_verdicts(capture, output, counters)
+            for number, packet in enumerate(captures.packets(output)):
+                if packet[0] >> 4 == 4 and packet[12:16] == bytes((192, 0, 2, 1)):
+                    self.assertTrue(captures.is_sound(packet), f"packet {number} of {output}")
+
+        # In front of an editor, and behind it.
+        nat, editor = "pm attach all nat source=192.0.2.1\n", "pm attach all replace from=e to=EEE\n"
+        for modules in (nat + editor, editor + nat):
+            self.replay_all("flow add all any\n" + modules, check_translated)
+
     def test_pcapng(self):
         capture = captures.DIRECTORY / "http-protocol-inspect-v2__http.pcap"
         link, frames = captures.frames(capture)

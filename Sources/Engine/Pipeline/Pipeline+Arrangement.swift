@@ -9,19 +9,12 @@ extension Pipeline {
   ) {
     let old = stages
     var arranged: [Stage] = []
-    // Which of the old stages each goes on with.
-    var origins: [Int?] = []
-    var last = -1
-    for members in wanted {
-      let origin = old.indices.first { index in
-        index > last && members.contains { member in old[index].members.contains { $0.isSame(as: member) } }
-      }
+    var origins = origins(of: wanted)
+    for (members, origin) in zip(wanted, origins) {
       guard let origin else {
         arranged.append(Stage(members: members))
-        origins.append(nil)
         continue
       }
-      last = origin
       var stage = old[origin]
       let stay = stage.members
       // Who is new begins behind what is there.
@@ -35,7 +28,6 @@ extension Pipeline {
         } + stay.filter { member in !wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
       arranged.append(stage)
-      origins.append(origin)
     }
     for (index, var stage) in old.enumerated() where !origins.contains(index) {
       stage.members.removeAll { member in wanted.contains { $0.contains { $0.isSame(as: member) } } }
@@ -52,6 +44,30 @@ extension Pipeline {
     }
     stages = arranged
     letGo(&rest, in: pool)
+  }
+
+  /// Which of the stages each of `wanted` goes on with: the first behind that of the one before it with a member in common; nil
+  /// for none.
+  private func origins(of wanted: [[Member]]) -> [Int?] {
+    var last = -1
+    return wanted.map { members in
+      let origin = stages.indices.first { index in
+        index > last && members.contains { member in stages[index].members.contains { $0.isSame(as: member) } }
+      }
+      last = origin ?? last
+      return origin
+    }
+  }
+
+  /// The instances that ``arrange(_:_:_:in:)`` would take from their stage to another one.
+  func movers(to wanted: [[Member]]) -> [Int] {
+    let origins = origins(of: wanted)
+    return stages.indices.flatMap { index in
+      stages[index].members.filter { member in
+        let place = wanted.firstIndex { $0.contains { $0.isSame(as: member) } }
+        return place.map { origins[$0] != index } ?? false
+      }.map(\.instance)
+    }
   }
 
   /// Moves on what no member of a stage needs, and removes the stages without members.

@@ -193,7 +193,7 @@ struct Pipeline {
       for member in stages[index].members.indices where unreleased(index, member) > 0 {
         let instance = stages[index].members[member].instance
         if !instances[instance].isOver, mayEdit || instances[instance].description.access == .read {
-          _ = pass(index, member, true, false, identity, &instances, &environment)
+          _ = pass(index, member, true, false, isDatagram: true, identity, &instances, &environment)
           if stages[index].input.count > limit {
             instances[instance].fail("it makes a datagram of \(stages[index].input.count) octets; \(limit) fit")
           }
@@ -251,15 +251,16 @@ struct Pipeline {
 
   /// Calls the module once and moves its head. Returns the octets released.
   private mutating func pass(
-    _ index: Int, _ member: Int, _ mustRelease: Bool, _ isFinal: Bool, _ identity: ConnectionIdentity,
-    _ instances: inout [ModuleInstance], _ environment: inout Environment
+    _ index: Int, _ member: Int, _ mustRelease: Bool, _ isFinal: Bool, isDatagram: Bool = false,
+    _ identity: ConnectionIdentity, _ instances: inout [ModuleInstance], _ environment: inout Environment
   ) -> Int {
     let state = stages[index].members[member]
     let tally = instances[state.instance].tally
     let description = instances[state.instance].description
     var queue = SegmentQueue()
     swap(&queue, &stages[index].input)
-    let setting = unsafe Window.Setting(identity: identity, mayEdit: description.access == .edit, own: tally.own)
+    let setting = unsafe Window.Setting(
+      identity: identity, mayEdit: description.access == .edit, own: tally.own, isDatagram: isDatagram)
     var window = Window(
       queue, from: state.head, pool: environment.pool, setting: setting, now: environment.now, mustRelease, isFinal)
     do {

@@ -1,10 +1,10 @@
 /// A processing module (PM): the work done on the bytes of a flow.
 ///
 /// A module is a value. The one made at `pm attach` is the prototype; every connection gets its own copy, so stored
-/// properties are the state of that connection, and nothing is shared. ``process(_:)`` is called with a ``Window`` on the
-/// bytes that stand between the module's head and its tail whenever there are new ones, at the end of the stream, when
-/// bytes have been held for too long, and when a time that it asked for has come. It looks, edits, and releases. It never
-/// meets a packet, a lock or a sequence number.
+/// properties are the state of that connection, and nothing is shared but what a module shares by itself. ``process(_:)``
+/// is called with a ``Window`` on the bytes that stand between the module's head and its tail whenever there are new ones,
+/// at the end of the stream, when bytes have been held for too long, and when a time that it asked for has come. It looks,
+/// edits, and releases. It never meets a lock or a sequence number, and packets only where it asks for them.
 ///
 ///     struct Shout: ProcessingModule {
 ///       static let description = ModuleDescription(kind: "shout", access: .edit, help: "Doubles every '!'.")

@@ -50,6 +50,8 @@ import DequeModule
     let own: UnsafeMutableBufferPointer<UInt64>
     /// Of a window on one packet.
     var packet: PacketDescription?
+    /// Whether the window shows a datagram.
+    var isDatagram = false
     /// Waits for more bytes; nil where nothing may wait.
     var reader: (any WindowReader)?
   }
@@ -97,6 +99,9 @@ import DequeModule
 
   /// The headers of the packet that the window shows; nil where it shows a part of a stream.
   public var packet: PacketDescription? { setting.packet }
+
+  /// Whether the window shows one datagram of UDP, which goes on or is dropped as a whole.
+  public var isDatagram: Bool { setting.isDatagram }
 
   /// The time, in nanoseconds since an origin of its own; it stands still within a window.
   public private(set) var now: Instant

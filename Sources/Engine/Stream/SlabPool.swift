@@ -27,16 +27,19 @@ struct SlabID: Hashable, Sendable {
 ///     2       16,384   jumbo frames, small super-packets
 ///     3       73,728   what a packet of 64 KiB is received into, netlink's attributes included
 @safe struct SlabPool {
-  @unsafe private struct Slab {
-    var base: UnsafeMutableRawPointer
+  private struct Slab {
     var references: UInt32
     var sizeClass: UInt8
   }
 
+  /// The records of ``recordsOfBlock`` slabs, and where those lie. None of it moves: other threads may look up where a slab that
+  /// was lent to them lies, and they touch nothing that changes while it is lent.
+  @unsafe private struct Block {
+    let bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    let slabs: UnsafeMutablePointer<Slab>
+  }
+
   @unsafe private struct State {
-    /// The records of all slabs, ``recordsOfBlock`` a block. A record never moves: other threads may look up where a slab
-    /// that was lent to them lies.
-    var blocks: UnsafeMutablePointer<UnsafeMutablePointer<Slab>?>
     var slabCount = 0
     var free: (ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>, ContiguousArray<UInt32>) =
       ([], [], [], [])
@@ -62,6 +65,7 @@ struct SlabID: Hashable, Sendable {
   /// Octets of the largest slab.
   static var largest: Int { sizes.3 }
 
+  private let blocks: UnsafeMutablePointer<Block?>
   private let state: UnsafeMutablePointer<State>
   /// Octets that may be in use; beyond it nothing is handed out.
   let limit: Int
@@ -70,17 +74,18 @@ struct SlabID: Hashable, Sendable {
 
   init(limit: Int) {
     // Zeroes that take memory only where they are written to.
-    guard let zeroes = unsafe calloc(Self.blockLimit, MemoryLayout<UnsafeMutablePointer<Slab>?>.stride) else {
+    guard let zeroes = unsafe calloc(Self.blockLimit, MemoryLayout<Block?>.stride) else {
       preconditionFailure("there is no memory")
     }
-    let blocks = unsafe zeroes.assumingMemoryBound(to: UnsafeMutablePointer<Slab>?.self)
+    unsafe blocks = zeroes.assumingMemoryBound(to: Block?.self)
     unsafe state = .allocate(capacity: 1)
-    unsafe state.initialize(to: State(blocks: blocks))
+    unsafe state.initialize(to: State())
     self.limit = limit
     arena = nil
   }
 
   private init(_ lender: SlabPool, arena: InsertionArena) {
+    unsafe blocks = lender.blocks
     unsafe state = lender.state
     limit = lender.limit
     self.arena = arena
@@ -92,33 +97,48 @@ struct SlabID: Hashable, Sendable {
 
   private func record(_ index: UInt32) -> UnsafeMutablePointer<Slab> {
     let (block, place) = Int(index).quotientAndRemainder(dividingBy: Self.recordsOfBlock)
-    guard let records = unsafe state.pointee.blocks[block] else { preconditionFailure("there is no such slab") }
-    return unsafe records + place
+    guard let block = unsafe blocks[block] else { preconditionFailure("there is no such slab") }
+    return unsafe block.slabs + place
   }
 
-  /// Adds a record and returns its index.
-  private func append(_ slab: Slab) -> UInt32 {
-    let index = unsafe state.pointee.slabCount
-    let block = index / Self.recordsOfBlock
-    precondition(block < Self.blockLimit, "there are too many slabs")
-    if unsafe state.pointee.blocks[block] == nil {
-      unsafe state.pointee.blocks[block] = .allocate(capacity: Self.recordsOfBlock)
+  /// Where a slab lies.
+  private func base(_ index: UInt32) -> UnsafeMutableRawPointer {
+    let (block, place) = Int(index).quotientAndRemainder(dividingBy: Self.recordsOfBlock)
+    guard let block = unsafe blocks[block] else { preconditionFailure("there is no such slab") }
+    return unsafe block.bases[place]
+  }
+
+  /// Adds a slab, or has it take the place of one whose memory went back to the system, and returns its index.
+  private func append(_ base: UnsafeMutableRawPointer, _ sizeClass: UInt8) -> UInt32 {
+    let index: UInt32
+    if let vacant = unsafe state.pointee.vacant.popLast() {
+      index = vacant
+    } else {
+      index = unsafe UInt32(state.pointee.slabCount)
+      unsafe state.pointee.slabCount += 1
     }
-    unsafe state.pointee.slabCount += 1
-    unsafe record(UInt32(index)).initialize(to: slab)
-    return UInt32(index)
+    let (block, place) = Int(index).quotientAndRemainder(dividingBy: Self.recordsOfBlock)
+    precondition(block < Self.blockLimit, "there are too many slabs")
+    let records =
+      unsafe blocks[block]
+      ?? Block(bases: .allocate(capacity: Self.recordsOfBlock), slabs: .allocate(capacity: Self.recordsOfBlock))
+    unsafe blocks[block] = unsafe records
+    unsafe (records.bases + place).initialize(to: base)
+    unsafe (records.slabs + place).initialize(to: Slab(references: 0, sizeClass: sizeClass))
+    return index
   }
 
   /// Gives all memory back. No segment may be alive.
   func destroy() {
     for index in unsafe 0..<UInt32(state.pointee.slabCount) where unsafe record(index).pointee.sizeClass == 3 {
-      unsafe record(index).pointee.base.deallocate()
+      unsafe base(index).deallocate()
     }
     for block in 0..<Self.blockLimit {
-      guard let records = unsafe state.pointee.blocks[block] else { break }
-      unsafe records.deallocate()
+      guard let records = unsafe blocks[block] else { break }
+      unsafe records.bases.deallocate()
+      unsafe records.slabs.deallocate()
     }
-    unsafe free(state.pointee.blocks)
+    unsafe free(blocks)
     for index in unsafe state.pointee.chunks.indices { unsafe state.pointee.chunks[index].deallocate() }
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
@@ -184,7 +204,7 @@ struct SlabID: Hashable, Sendable {
         unsafe state.pointee.free.3.append(index)
         return
       }
-      unsafe record(index).pointee.base.deallocate()
+      unsafe base(index).deallocate()
       unsafe record(index).pointee.sizeClass = 0xFF
       unsafe state.pointee.vacant.append(index)
       unsafe state.pointee.reserved -= Self.sizes.3
@@ -195,19 +215,13 @@ struct SlabID: Hashable, Sendable {
     let size = Self.size(of: sizeClass)
     if sizeClass == 3 {
       unsafe state.pointee.reserved += size
-      let slab = unsafe Slab(
-        base: .allocate(byteCount: size, alignment: 64), references: 0, sizeClass: sizeClass)
-      if let index = unsafe state.pointee.vacant.popLast() {
-        unsafe record(index).pointee = slab
-        return index
-      }
-      return unsafe append(slab)
+      return unsafe append(.allocate(byteCount: size, alignment: 64), sizeClass)
     }
     let chunk = UnsafeMutableRawPointer.allocate(byteCount: Self.chunkSize, alignment: 64)
     unsafe state.pointee.chunks.append(chunk)
     unsafe state.pointee.reserved += Self.chunkSize
     for offset in stride(from: 0, to: Self.chunkSize, by: size) {
-      unsafe pushFree(append(Slab(base: chunk + offset, references: 0, sizeClass: sizeClass)), sizeClass)
+      unsafe pushFree(append(chunk + offset, sizeClass), sizeClass)
     }
     guard let index = popFree(sizeClass) else { preconditionFailure("a chunk holds slabs") }
     return index
@@ -246,8 +260,8 @@ struct SlabID: Hashable, Sendable {
 
   /// The whole slab, to write into.
   func writable(_ slab: SlabID) -> UnsafeMutableRawBufferPointer {
-    let record = unsafe record(slab.index).pointee
-    return unsafe UnsafeMutableRawBufferPointer(start: record.base, count: Self.size(of: record.sizeClass))
+    unsafe UnsafeMutableRawBufferPointer(
+      start: base(slab.index), count: Self.size(of: record(slab.index).pointee.sizeClass))
   }
 
   /// The octets from `start` up to `end`.
@@ -255,7 +269,7 @@ struct SlabID: Hashable, Sendable {
   func bytes(_ slab: SlabID, _ start: UInt32, _ end: UInt32) -> UnsafeRawBufferPointer {
     if let arena, slab.isInserted { return unsafe arena.bytes(slab, start, end) }
     return unsafe UnsafeRawBufferPointer(
-      start: record(slab.index).pointee.base + Int(start), count: Int(end &- start))
+      start: base(slab.index) + Int(start), count: Int(end &- start))
   }
 
   /// Copies `bytes` into a slab, small runs one behind the other into the same one, and returns where they lie, with one

@@ -8,6 +8,9 @@ extension Connection {
   /// Of what modules hold: a source whose window, or whose loss recovery, waits for that acknowledgement would otherwise never
   /// send what the module waits for. Of what waits for the destination's window: the source has been offered room for it, and
   /// would take the silence for a loss, and give a destination up that may take its time (RFC 1122 section 4.2.2.17).
+  ///
+  /// Never of the end: an end that has closed last forgets the connection with that acknowledgement, and answers the next one
+  /// with a reset.
   mutating func acknowledgeHeld(_ direction: Direction, _ environment: inout Environment) {
     let isHeld = self[direction].pipeline.held > 0 && self[direction].sender.isIdle
     guard isHeld || self[direction].sender.isShutOut,

@@ -107,13 +107,12 @@ extension Connection {
     self[.toClient].flow = toClient?.id
     instances.retire(.app, .toServer, except: allowed(toServer))
     instances.retire(.app, .toClient, except: allowed(toClient))
+    var wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) }
+    if retireMovers(to: wanted) { wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) } }
+    startThreads(place, &environment)
     for direction in Direction.allCases {
-      let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
-      let members = instances.members(
-        allowed(own), own?.onFail, peers: allowed(peer), peer?.onFail, direction, tallies)
-      startThreads(place, &environment)
       var rest = SegmentQueue()
-      halves[direction.rawValue].pipeline.arrange(members, instances, &rest, in: environment.pool)
+      halves[direction.rawValue].pipeline.arrange(wanted[direction.rawValue], instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
       self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
@@ -126,6 +125,28 @@ extension Connection {
       }
       flush(direction, &environment)
     }
+  }
+
+  /// The members that the stages of a direction are to have; those that are not there yet are made.
+  private mutating func members(
+    _ direction: Direction, _ toServer: Flow?, _ toClient: Flow?, _ tallies: [UInt32: ModuleTally]
+  ) -> [[Pipeline.Member]] {
+    let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
+    return instances.members(allowed(own), own?.onFail, peers: allowed(peer), peer?.onFail, direction, tallies)
+  }
+
+  /// Has those modules on threads come to an end that are to go to another stage, for what a thread has in its hands belongs
+  /// to the one in which it was handed over: others begin in their place. Says whether there was one.
+  private mutating func retireMovers(to wanted: [[[Pipeline.Member]]]) -> Bool {
+    var isMoving = false
+    for direction in Direction.allCases {
+      for index in self[direction].pipeline.movers(to: wanted[direction.rawValue])
+      where instances[index].exchange != nil {
+        instances[index].state = .retiring
+        isMoving = true
+      }
+    }
+    return isMoving
   }
 
   /// The modules of `flow` that may work on this connection's streams, stage by stage.

@@ -44,6 +44,8 @@ import Synchronization
   /// What `pm set` has brought, for a module that reads.
   private var adopted: (any ProcessingModule)?
   private var isRetiring = false
+  /// Whether both ends have ended the connection.
+  private var isClosed = false
   /// Whether the engine has been told that the module may not come to its end yet.
   private var isStaying = false
   private var isOver = false
@@ -181,7 +183,8 @@ import Synchronization
       let isDone = adopted == nil && !isOver && !isRetiring && !sides[0].isEndTold
       // It has returned of its own accord: what it leaves behind goes on.
       if isDone, window.requests.fault == nil, window.requests.fate == nil { window.offload() }
-      let result = window.exchange(more: SegmentQueue(), mustRelease: true, isFinal: sides[0].isEnded, now: clock())
+      // What has come meanwhile, the end too, is told by the first read of the next reading.
+      let result = window.exchange(more: SegmentQueue(), mustRelease: false, isFinal: false, now: clock())
       post(result, isPeer: false)
     }
   }
@@ -195,6 +198,8 @@ import Synchronization
     endIfWanted()
     for index in sides.indices where !isOver { work(index) }
     endIfWanted()
+    // The connection is remembered for longer than a thread is of use to it.
+    if isClosed, sides[0].isEndTold, !description.peer || sides[1].isEndTold { isOver = true }
     return !isOver
   }
 
@@ -275,7 +280,9 @@ import Synchronization
       switch order {
       case .adopt(let prototype) where description.needsThread: adopted = prototype
       case .adopt(let prototype): module = module.adopting(prototype)
-      case .change(let change): module.connection(change)
+      case .change(let change):
+        module.connection(change)
+        if change == .closed { isClosed = true }
       case .retire: isRetiring = true
       case .end: isOver = true
       }

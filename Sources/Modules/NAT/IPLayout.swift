@@ -26,9 +26,9 @@ struct IPLayout {
   /// TCP's control bits, 0 of others.
   private let flags: UInt8
 
-  /// The packet in `window`; nil where it is a part of one only.
+  /// The packet in `window`; nil where it is a part of one only, or its transport is not looked into.
   init?(_ packet: PacketDescription, _ window: inout Window) {
-    guard !packet.isFragment else { return nil }
+    guard !packet.isFragment, packet.payloadOffset > packet.transportOffset else { return nil }
     self.init(
       at: 0, transport: packet.transportOffset, packet.protocolNumber, packet.source, packet.destination,
       isIPv6: packet.isIPv6, isQuoted: false, &window)

@@ -50,8 +50,8 @@ struct PrefixTranslation: Sendable {
     guard let new = map(own, into, isOutward: isOutward) else { return .impossible }
     window.replace(isOutward ? 8..<24 : 24..<40, with: new.octets(isIPv6: true))
     let start = packet.transportOffset + 8
-    if packet.protocolNumber == 58, !packet.isFragment, window[packet.transportOffset] < 128,
-      window.count >= start + 40, window[start] >> 4 == 6
+    if packet.protocolNumber == 58, !packet.isFragment, window.count >= start + 40,
+      window[packet.transportOffset] < 128, window[start] >> 4 == 6
     {
       let place = start + (isOutward ? 24 : 8)
       let quoted = IPLayout.address(at: place, true, &window)

@@ -181,6 +181,16 @@ import Testing
     #expect(outcome.packet?.payload.count == 40_000)
   }
 
+  /// A mangled super-packet of UDP would be lost in the kernel without a word.
+  @Test func changedSuperPacketOfUDPIsDroppedAndCounted() throws {
+    var box = Middlebox()
+    try box.configure([HopLimit(9)])
+    #expect(box.receive(Self.kinds[0], isGSO: true, at: .zero).kind == .dropped)
+    #expect(box.engine.statistics.engine.superDatagrams == 1)
+    try box.configure([HopReader()])
+    #expect(box.receive(Self.kinds[0], isGSO: true, at: .zero).kind == .accepted)
+  }
+
   /// The octets of a packet that a stream keeps stay as they are when a module changes the packet on its way out.
   @Test func whatIsKeptOfAPacketStaysAsItIs() throws {
     var conversation = try Conversation.established([ByteEditor(rule: [:]), PayloadEditor()])

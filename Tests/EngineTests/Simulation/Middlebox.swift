@@ -15,6 +15,8 @@ struct Middlebox: ~Copyable {
   private(set) var injectedMarks: [UInt32] = []
   /// ICMP errors for other engines.
   private(set) var strayErrors: [StrayError] = []
+  /// What modules have told.
+  private(set) var events: [ModuleEvent] = []
   private var now = Instant.zero
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
@@ -130,6 +132,7 @@ struct Middlebox: ~Copyable {
     }
     announced += engine.output.editable
     strayErrors += engine.output.strayErrors
+    events += engine.output.events
     engine.recycle()
     return list
   }

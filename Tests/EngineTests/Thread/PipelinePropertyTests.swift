@@ -18,10 +18,20 @@ import Testing
     var hold = 0
     var revision = 0
     var isAttached: Bool
+    /// Whether it is written like a program that reads.
+    var isReading = false
+
+    /// Its stage, then e for an editor or r for a reader, then i for inline, t for a thread, p for a program on one.
+    var summary: String { "\(stage)\(isEditor ? "e" : "r")\(isReading ? "p" : runsOnThread ? "t" : "i")" }
 
     var attached: AttachedModule {
+      let editor = TracedEditor(rule: rule, hold: hold, traces: traces)
       let prototype: any ProcessingModule =
-        isEditor ? TracedEditor(rule: rule, hold: hold, traces: traces) : TracedReader(hold: hold, traces: traces)
+        switch (isEditor, isReading) {
+        case (true, true): TracedReading(editor)
+        case (true, false): editor
+        case (false, _): TracedReader(hold: hold, traces: traces)
+        }
       return AttachedModule(
         id: id, name: "m\(id)", revision: revision, run: runsOnThread ? .thread : .inline, prototype: prototype)
     }
@@ -42,7 +52,8 @@ import Testing
   }
 
   private func run(
-    _ seed: UInt64, threads: any ThreadStarter, pump: @escaping (inout Middlebox, Instant, inout Randomness) -> Void
+    _ seed: UInt64, threads: any ThreadStarter, mayRead: Bool = false,
+    pump: @escaping (inout Middlebox, Instant, inout Randomness) -> Void
   )
     throws
   {
@@ -59,6 +70,11 @@ import Testing
             id: id, stage: stage, isEditor: member == 0 && !random.once(in: 3), runsOnThread: !random.once(in: 2),
             rule: Self.rule(&random), hold: [0, 0, 1, 30, 400].randomElement(using: &random) ?? 0,
             isAttached: !random.once(in: 3)))
+      }
+    }
+    if mayRead {
+      for index in plan.indices where plan[index].isEditor && plan[index].runsOnThread {
+        plan[index].isReading = random.once(in: 2)
       }
     }
     // One editor from the start, so that those that come later may edit.
@@ -102,7 +118,7 @@ import Testing
       if let configuration = try? Self.configuration(plan) { box.engine.apply(configuration, at: now) }
     }
     let comment: Comment =
-      "seed \(seed): \(plan.map { "\($0.stage)\($0.isEditor ? "e" : "r")\($0.runsOnThread ? "t" : "i")" }), \(changes) changes"
+      "seed \(seed): \(plan.map(\.summary)), \(changes) changes"
     let info = simulation.box.engine.connections(limit: 1)
     #expect(simulation.server.isDone && simulation.client.isDone, "\(info) \(comment)")
     #expect(simulation.client.complaints + simulation.server.complaints == [], comment)
@@ -163,7 +179,7 @@ import Testing
 
   @Test(arguments: 1...6 as ClosedRange<UInt64>) func equalsItOnRealThreadsToo(seed: UInt64) throws {
     let threads = RealThreads()
-    try run(seed, threads: threads) { box, now, random in
+    try run(seed, threads: threads, mayRead: true) { box, now, random in
       threads.time.store(now.nanoseconds, ordering: .relaxed)
       usleep(30)
       box.engine.collect(at: now)

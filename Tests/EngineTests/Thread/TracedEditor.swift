@@ -106,3 +106,18 @@ struct TracedReader: ProcessingModule {
     }
   }
 }
+
+/// As ``TracedEditor``, written like a program that reads.
+struct TracedReading: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "traced-reading", access: .edit, needsThread: true, holdTime: .milliseconds(50), help: "-")
+
+  var editor: TracedEditor
+
+  init(_ arguments: Arguments) { editor = TracedEditor(arguments) }
+  init(_ editor: TracedEditor) { self.editor = editor }
+
+  mutating func run(_ window: inout Window) { while window.read() { editor.process(&window) } }
+  mutating func connection(_ change: ConnectionChange) { editor.connection(change) }
+  mutating func adopt(_ prototype: TracedReading) { editor.adopt(prototype.editor) }
+}

@@ -52,6 +52,9 @@ struct PacketBench: ~Copyable {
     return bytes
   }
 
+  /// How often the module has failed.
+  var failures: UInt64 { engine.statistics.engine.moduleFailures }
+
   /// What the module has counted under `name`.
   func count(_ name: String) -> UInt64? {
     description.counters.firstIndex(of: name).flatMap { engine.statistics.modules[1]?.own[$0] }
