@@ -29,7 +29,8 @@ def page(size, *, seed, distance=12_000):
     """An HTML page of about `size` octets with an ad about every `distance` octets, and other scripts in between."""
     source = random.Random(seed)
     words = [bytes(source.choices(b"abcdefghijklmnopqrstuvwxyz", k=source.randint(1, 12))) for _ in range(2_000)]
-    text = b" ".join(source.choices(words, k=40_000))
+    # More of it than the longest run.
+    text = b" ".join(source.choices(words, k=max(40_000, distance // 2)))
     lines = bytearray(text)
     for _ in range(len(text) // 90):
         lines[source.randrange(len(text))] = source.choice(b"\n\n\n<>/")

@@ -29,10 +29,14 @@ http {{
 
 
 class Nginx:
-    """nginx on port 80 of a namespace, both families. `put` gives it pages; `/unsized/NAME` sends them without length."""
+    """nginx on port 80 of a namespace, both families. `put` gives it pages; `/unsized/NAME` sends them without length.
 
-    def __init__(self, namespace):
+    configuration: another one than that, in which `{directory}` stands for a directory of its own.
+    """
+
+    def __init__(self, namespace, configuration=_CONFIGURATION):
         self._namespace = namespace
+        self._configuration = configuration
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
@@ -40,7 +44,7 @@ class Nginx:
         self.directory.chmod(0o755)
         (self.directory / "www").mkdir()
         configuration = self.directory / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(directory=self.directory))
+        configuration.write_text(self._configuration.format(directory=self.directory))
         self._process = self._namespace.start(
             "nginx", "-e", self.directory / "error.log", "-c", configuration, "-p", self.directory)
         kit.wait_until(lambda: (self.directory / "nginx.pid").exists() or not self._process.is_running, "nginx is up")
