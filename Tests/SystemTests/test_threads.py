@@ -51,7 +51,7 @@ class Threads(DaemonTest):
         self.replace()
         with contextlib.ExitStack() as stack:
             for where in ("before", "after"):
-                stack.enter_context(self.net.losing(0.01, "both", where=where))
+                stack.enter_context(self.net.losing(0.01, "both", where=where, match=("-p", "tcp")))
             self.transfer(2 * MIB)
 
     def test_what_one_holds_holds_up_neither_a_reader_nor_another_connection(self):
