@@ -119,10 +119,12 @@ struct SlabID: Hashable, Sendable {
     }
     let (block, place) = Int(index).quotientAndRemainder(dividingBy: Self.recordsOfBlock)
     precondition(block < Self.blockLimit, "there are too many slabs")
-    let records =
-      unsafe blocks[block]
-      ?? Block(bases: .allocate(capacity: Self.recordsOfBlock), slabs: .allocate(capacity: Self.recordsOfBlock))
-    unsafe blocks[block] = unsafe records
+    // Written once and never again: borrowers on other threads read it.
+    if unsafe blocks[block] == nil {
+      unsafe blocks[block] = unsafe Block(
+        bases: .allocate(capacity: Self.recordsOfBlock), slabs: .allocate(capacity: Self.recordsOfBlock))
+    }
+    guard let records = unsafe blocks[block] else { preconditionFailure("a block was just made") }
     unsafe (records.bases + place).initialize(to: base)
     unsafe (records.slabs + place).initialize(to: Slab(references: 0, sizeClass: sizeClass))
     return index
