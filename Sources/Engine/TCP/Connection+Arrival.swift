@@ -22,7 +22,10 @@ extension Connection {
       noteUrgent(arrival, direction)
     }
     if arrival.tcp.flags.contains(.syn) {
-      if isRepeated(arrival, direction) { return synPassed(arrival, direction, &environment) }
+      if isRepeated(arrival, direction) {
+        self[direction].sender.roundTrip.sentAgain()
+        return synPassed(arrival, direction, &environment)
+      }
       // An answer to a SYN that is not known here would open what nobody reads.
       if direction == .toClient, arrival.tcp.flags.contains(.ack),
         phase == .synReceived || arrival.tcp.acknowledgement != self[.toServer].start.raw
@@ -38,7 +41,10 @@ extension Connection {
     if arrival.tcp.flags.contains(.rst) {
       return resetArrived(arrival, direction, acknowledgement, &environment)
     }
-    if phase == .synReceived, direction == .toServer { enter(.established) }
+    if phase == .synReceived, direction == .toServer {
+      self[.toClient].sender.synAcknowledged(at: environment.now)
+      enter(.established)
+    }
 
     let verdict: Verdict
     if arrival.payloadCount == 0, !arrival.isFinish {

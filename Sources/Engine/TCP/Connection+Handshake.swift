@@ -8,8 +8,10 @@ extension Connection {
 
   /// Takes the client's SYN, which made this connection or is sent again, and says what becomes of it.
   mutating func synArrived(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
-    let earlier = isRepeated(arrival, .toServer) ? self[.toServer].offer : Half.Offer()
+    let isAgain = isRepeated(arrival, .toServer)
+    let earlier = isAgain ? self[.toServer].offer : Half.Offer()
     self[.toServer].begin(at: arrival.sequence + 1)
+    if !isAgain { self[.toServer].sender.synSent(at: environment.now) }
     self[.toServer].offer = Half.Offer(arrival.tcp).adding(earlier)
     self[.toServer].offer.restriction =
       arrival.tcp.options.hasAuthentication ? .signed : keepsMultipath(arrival) ? .multipath : nil
@@ -49,7 +51,10 @@ extension Connection {
   mutating func synAcknowledged(_ arrival: Arrival, _ environment: inout Environment) -> Verdict {
     let options = arrival.tcp.options
     isDisputed = phase == .synReceived
+    self[.toServer].sender.synAcknowledged(at: environment.now)
     self[.toClient].begin(at: arrival.sequence + 1)
+    // Of several answers nobody knows which one is acknowledged.
+    if !isDisputed { self[.toClient].sender.synSent(at: environment.now) }
     self[.toClient].offer = Half.Offer(arrival.tcp)
     self[.toClient].learn(arrival)
     let client = self[.toServer].offer

@@ -177,6 +177,12 @@ struct Sender {
 
   // MARK: What leaves
 
+  /// Notes that the source's SYN passes for the first time: the answer tells how far away the destination is.
+  mutating func synSent(at now: Instant) { roundTrip.sent(upTo: unacknowledged, at: now) }
+
+  /// Notes that the destination has answered the SYN.
+  mutating func synAcknowledged(at now: Instant) { roundTrip.acknowledged(unacknowledged, at: now) }
+
   /// Notes that everything in front of `number` has left.
   mutating func sent(upTo number: OutSequence, at now: Instant) {
     guard number > next else { return }

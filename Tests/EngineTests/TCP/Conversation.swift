@@ -36,18 +36,25 @@ struct Conversation: ~Copyable {
   }
 
   /// SYN, SYN-ACK and ACK, all of which pass.
+  ///
+  /// - Parameters:
+  ///   - toServer, toClient: how long the answers of the server and of the client take.
+  ///   - repeating: whether the SYN and the SYN-ACK are sent twice.
   mutating func shakeHands(
-    window: UInt16 = 65_535, permitsSACK: Bool = true, maximumSegment: UInt16 = 1_000
+    window: UInt16 = 65_535, permitsSACK: Bool = true, maximumSegment: UInt16 = 1_000, toServer: Nanoseconds = 0,
+    toClient: Nanoseconds = 0, repeating: Bool = false
   ) throws {
     let options =
       [2, 4] + PacketBytes.octets(maximumSegment) + (permitsSACK ? [4, 2] : []) + (usesTimestamps ? stamp(10, 0) : [])
     let syn = TCPPacket(
       from: client, to: server, sequence: Self.clientStart &- 1, flags: .syn, window: window, options: options)
-    #expect(box.receive(syn, at: now).packet != nil)
+    for _ in 0..<(repeating ? 2 : 1) { #expect(box.receive(syn, at: now).packet != nil) }
+    now = now + toServer
     let answer = TCPPacket(
       from: server, to: client, sequence: Self.serverStart &- 1, acknowledgement: Self.clientStart,
       flags: [.syn, .ack], window: window, options: options)
-    #expect(box.receive(answer, at: now).packet != nil)
+    for _ in 0..<(repeating ? 2 : 1) { #expect(box.receive(answer, at: now).packet != nil) }
+    now = now + toClient
     #expect(fromClient(0, acknowledging: 0, window: min(window, 60_000)).kind == .accepted)
   }
 
