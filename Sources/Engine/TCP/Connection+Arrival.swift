@@ -131,8 +131,10 @@ extension Connection {
   private mutating func passAcknowledgement(
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
+    // What the source has to be told together with it says the same, in one word.
+    let isRepeated = acknowledgement.sack.isEmpty && self[direction.opposite].sender.jointAtHand?.isTold == false
     // Not so a keep-alive, which asks the source whether it lives.
-    if acknowledgement.isStale, arrival.sequence >= self[direction].receiver.next { return .drop }
+    if acknowledgement.isStale || isRepeated, arrival.sequence >= self[direction].receiver.next { return .drop }
     var acknowledgement = acknowledgement
     let sequence = mapped(arrival.sequence, direction)
     let isExtended = addEarlyBlocks(to: &acknowledgement, of: direction.opposite, at: environment.now)
@@ -246,6 +248,7 @@ extension Connection {
     var stream = SegmentQueue()
     var isWhole = true
     let isReported = usesSACK && self[direction].early?.isReported == true
+    let isTold = self[direction].early?.isPending == false
     let completes =
       !self[direction].receiver.outOfOrder.isEmpty && !isTransparent(direction) && (isReported || !usesSACK)
     if arrival.payloadCount > offset {
@@ -260,8 +263,12 @@ extension Connection {
     self[direction].octetsIn += UInt64(stream.count)
     runPipeline(direction, &stream, &environment)
     if completes {
-      let edge = self[direction].sender.map.outputEnd
-      self[direction].sender.acknowledgesTogether(from: arrival.sequence, upTo: edge, isReported: isReported)
+      let next = self[direction].receiver.dataEnd
+      self[direction].sender.acknowledgesTogether(
+        Sender.Joint(
+          start: arrival.sequence, waited: (left: .earlier(arrival.sequence + arrival.payloadCount, next), right: next),
+          edge: self[direction].sender.map.outputEnd, arrivedEdge: self[direction].receiver.outOfOrder.end ?? next,
+          isReported: isReported, isTold: isTold))
     }
 
     let map = self[direction].sender.map

@@ -15,28 +15,50 @@ extension Connection {
     return isTold
   }
 
-  /// Tells the source of what waits and it has not been told of, where it may be told now.
+  /// Tells the source of what waits, or has waited, and it has not been told of, where it may be told now.
   ///
   /// All of it, from the front, in as many acknowledgements as that takes: what is left out between two blocks would be taken
   /// for lost.
   mutating func reportEarly(_ direction: Direction, _ environment: inout Environment) {
-    guard self[direction].early?.isPending == true, tellsEarly(direction, at: environment.now) else { return }
-    self[direction].early?.isPending = false
-    self[direction].early?.isReported = true
+    guard let edge = edgeOfReport(direction, at: environment.now) else { return }
+    if tellsEarly(direction, at: environment.now) {
+      self[direction].early?.isPending = false
+      self[direction].early?.isReported = true
+    }
+    if self[direction].sender.jointAtHand != nil { self[direction].sender.jointIsTold() }
     guard usesSACK else {
       acknowledgeToSource(direction, &environment)
       return
     }
     var acknowledgements: [SACKBlocks] = []
-    self[direction].receiver.outOfOrder.blocks { left, right in
+    func add(_ left: InSequence, _ right: InSequence) -> Bool {
+      guard left < edge else { return false }
       if acknowledgements.last.map({ $0.count == blockLimit }) ?? true {
         guard acknowledgements.count < Self.reportLimit else { return false }
         acknowledgements.append(SACKBlocks())
       }
+      let right = InSequence.earlier(right, edge)
       acknowledgements[acknowledgements.count - 1].append(left: left.raw, right: right.raw)
       return true
     }
+    self[direction].sender.eachWaited(add)
+    self[direction].receiver.outOfOrder.blocks(add)
     for blocks in acknowledgements { acknowledgeToSource(direction, blocks: blocks, &environment) }
+  }
+
+  /// In front of which number the source is to be told now of what has arrived and it does not know of; nil where there is
+  /// nothing of that, or it must not know yet.
+  ///
+  /// A source takes what it has sent for lost when something that it has sent later has arrived (RFC 8985). So it is told in
+  /// the order in which segments came here: when it is told that a missing segment has arrived, also of all that came
+  /// before that one.
+  func edgeOfReport(_ direction: Direction, at now: Instant) -> InSequence? {
+    if self[direction].early?.isPending == true, tellsEarly(direction, at: now) {
+      // A FIN that came before its turn has no octets, but what is missing in front of it is to be told.
+      return self[direction].receiver.outOfOrder.end ?? self[direction].receiver.next
+    }
+    guard let joint = self[direction].sender.jointAtHand, !joint.isTold else { return nil }
+    return joint.arrivedEdge
   }
 
   /// Acknowledgements that one report takes at the most.

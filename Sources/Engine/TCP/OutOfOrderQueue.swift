@@ -17,6 +17,9 @@ struct OutOfOrderQueue {
   /// The first number that waits.
   var first: InSequence? { segments.first?.source }
 
+  /// Behind the last number that waits.
+  var end: InSequence? { segments.last.map(Self.end) }
+
   /// What became of a segment.
   enum Outcome {
     case kept

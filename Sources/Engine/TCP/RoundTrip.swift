@@ -23,7 +23,7 @@ struct RoundTrip {
   }
 
   /// How long an acknowledgement takes at the most, as far as is known.
-  var bound: Nanoseconds { smoothed.map { $0 + max(.milliseconds(1), 4 * variation) } ?? .seconds(1) }
+  var bound: Nanoseconds { smoothed.map { $0 + max(.milliseconds(5), 4 * variation) } ?? .seconds(1) }
 
   mutating func sent(upTo end: OutSequence, at now: Instant) {
     if timed == nil { timed = (end, now) }

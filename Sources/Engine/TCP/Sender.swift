@@ -37,11 +37,19 @@ struct Sender {
   /// The right edge of the window that the source has been offered furthest; it is never taken back.
   private(set) var offeredEdge: InSequence
 
-  /// What waited for its turn and left together, see ``acknowledgesTogether(from:upTo:isReported:)``.
-  private struct Joint {
+  /// What waited for its turn and left together with what it waited for, see ``acknowledgesTogether(_:)``.
+  struct Joint {
+    /// Where the segment that was missing begins, and what waited behind that.
     let start: InSequence
+    let waited: (left: InSequence, right: InSequence)
+    /// All of it.
     let edge: OutSequence
+    /// Behind the last octet that had arrived by then, in its turn or not.
+    let arrivedEdge: InSequence
+    /// Whether SACK blocks have told the source of what waited.
     let isReported: Bool
+    /// Whether they have told it of all that had arrived by then.
+    var isTold: Bool
   }
   private var joints: Deque<Joint> = []
 
@@ -293,15 +301,31 @@ struct Sender {
 
   // MARK: What the source is told
 
-  /// Has the source told of everything from `start` up to `edge` by one acknowledgement, as a receiver gives it that had the later
+  /// Has the source told of everything in `joint` by one acknowledgement, as a receiver gives it that had the later
   /// octets already when the missing ones came.
   ///
-  /// - Parameter isReported: whether SACK blocks have told the source of those octets. It then takes an acknowledgement in
-  ///   the middle of them for a receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what
-  ///   is lost of them is ours to deliver. Where they have not, it takes the time that they waited here for their round-trip
-  ///   time, and its retransmission timeout would grow by every loss; it is told as soon as something is missing.
-  mutating func acknowledgesTogether(from start: InSequence, upTo edge: OutSequence, isReported: Bool) {
-    joints.append(Joint(start: start, edge: edge, isReported: isReported))
+  /// Where SACK blocks have told the source of those octets, it takes an acknowledgement in the middle of them for a
+  /// receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what is lost of them is ours
+  /// to deliver. Where they have not, it takes the time that they waited here for their round-trip time, and its
+  /// retransmission timeout would grow by every loss; it is told as soon as something is missing.
+  mutating func acknowledgesTogether(_ joint: Joint) { joints.append(joint) }
+
+  /// The joint that the source is told of next, once it has been told of all in front of it; nil where SACK blocks have no
+  /// part in that.
+  var jointAtHand: Joint? {
+    guard let joint = joints.first, joint.isReported, told >= joint.start else { return nil }
+    return joint
+  }
+
+  /// Notes that the source has been told of all that had arrived when the joint at hand was completed.
+  mutating func jointIsTold() { joints[0].isTold = true }
+
+  /// Calls `body` with the blocks of what has waited and the source has not been told to be here for good, from the front.
+  func eachWaited(_ body: (InSequence, InSequence) -> Bool) {
+    // A block that begins with what is to be acknowledged next makes no sense (RFC 2018 section 4).
+    for joint in joints where joint.isReported && joint.waited.left > told && joint.waited.left < joint.waited.right {
+      guard body(joint.waited.left, joint.waited.right) else { return }
+    }
   }
 
   /// Whether acknowledgements are kept for one to come.

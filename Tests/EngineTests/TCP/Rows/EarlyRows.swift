@@ -51,6 +51,27 @@ import Testing
     #expect(talk.fromServer(18, "st").out == ["client . 0 ack 4 sack 16-20"])
   }
 
+  /// A source takes for lost what it sent before something that has arrived (RFC 8985): what came here between two missing
+  /// segments is told before the second of them is.
+  @Test("4. of several gaps the source is told in the order of arrival") func row04_orderOfArrival() throws {
+    var talk = try Conversation.established([Self.editor])
+    _ = talk.fromServer(0, "abcd")
+    _ = talk.fromClient(0, acknowledging: 4)
+    for offset in [8, 16, 32] { _ = talk.fromServer(offset, "efgh") }
+    // The first gap is filled, and what left is on its way.
+    #expect(talk.fromServer(4, "abcd").out == ["server . 4 ack 0 'abcd'", "server P. 8 ack 0 'efgh'"])
+    #expect(talk.fromServer(20, "ijkl").out == [])
+    // The second.
+    #expect(talk.fromServer(12, "abcd").out.last == "server P. 16 ack 0 'efghijkl'")
+    #expect(talk.fromServer(36, "mnop").out == [])
+    // An acknowledgement of half of what left together says nothing, one of all of it also what came before the next gap was
+    // filled, and what came after that is told with what filled it.
+    #expect(talk.fromClient(0, acknowledging: 8).out == [])
+    #expect(talk.fromClient(0, acknowledging: 12).out == ["client . 0 ack 12 sack 16-24 sack 32-36"])
+    #expect(talk.fromClient(0, acknowledging: 20).out == [])
+    #expect(talk.fromClient(0, acknowledging: 24).out == ["client . 0 ack 24", "client . 0 ack 24 sack 32-40"])
+  }
+
   @Test("4. a report leaves out no block, whatever their number") func row04_manyBlocks() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "abcd")
