@@ -7,7 +7,7 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   public let bytes: [UInt8]
   /// Whether `A` to `Z` match `a` to `z`.
   public let ignoringCase: Bool
-  /// Position of the byte that is looked for first: one that has no case and is rare, where there is one.
+  /// Position of the byte that is looked for first, the rarest.
   private let anchor: Int
 
   /// - Parameter bytes: at least one.
@@ -15,7 +15,8 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
     precondition(!bytes.isEmpty, "an empty pattern matches everywhere")
     self.bytes = ignoringCase ? bytes.map(Self.lowered) : bytes
     self.ignoringCase = ignoringCase
-    self.anchor = self.bytes.firstIndex { !Self.isLetter($0) && $0 != 0x20 } ?? 0
+    let rarities = self.bytes.map(Self.rarity)
+    self.anchor = rarities.firstIndex(of: rarities.max()!)!
   }
 
   public init(_ text: String, ignoringCase: Bool = false) {
@@ -25,6 +26,14 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   public init(stringLiteral text: String) { self.init(text) }
 
   public var count: Int { bytes.count }
+
+  /// How rarely a byte stands in text and markup, roughly: letters as in English, then all that is none. Zeros and blanks are
+  /// many where there are any.
+  private static func rarity(_ byte: UInt8) -> Int {
+    if let rank = commonFirst.firstIndex(of: lowered(byte)) { return rank }
+    return commonFirst.count
+  }
+  private static let commonFirst: [UInt8] = [0x00, 0xFF] + Array(" \netaoinsrhldcumfpgwybvkxjqz".utf8)
 
   private static func isLetter(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte | 0x20) }
 
@@ -38,24 +47,38 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   /// Offset of the first match that lies wholly within `haystack`.
   func firstMatch(in haystack: UnsafeRawBufferPointer) -> Int? {
     guard haystack.count >= bytes.count, let base = haystack.baseAddress else { return nil }
-    if !ignoringCase {
-      return unsafe bytes.withUnsafeBytes { needle in
-        guard let found = unsafe memmem(base, haystack.count, needle.baseAddress!, needle.count) else { return nil }
-        return unsafe UnsafeRawPointer(found) - base
-      }
-    }
     // The anchor is found by the C library's vector code, the rest compared by hand.
     let wanted = bytes[anchor]
-    let other = Self.isLetter(wanted) ? wanted & ~0x20 : wanted
+    let other = ignoringCase && Self.isLetter(wanted) ? wanted & ~0x20 : wanted
     var at = anchor
     let last = haystack.count - (bytes.count - anchor)
+    var misses = 0
     while at <= last {
       guard let next = unsafe nearest(wanted, other, base + at, last - at + 1) else { return nil }
       at += next
       if unsafe isMatch(base + (at - anchor)) { return at - anchor }
       at += 1
+      misses += 1
+      // Where the anchor is frequent, looking for all of it is faster.
+      if !ignoringCase, misses * Self.commonDistance > at + Self.trial {
+        let start = at - anchor
+        return unsafe search(UnsafeRawBufferPointer(rebasing: haystack[start...])).map { start + $0 }
+      }
     }
     return nil
+  }
+
+  /// Octets between two anchors, and of a trial, from which on ``firstMatch(in:)`` looks for anchors.
+  private static var commonDistance: Int { 64 }
+  private static var trial: Int { 1_024 }
+
+  /// The first match of a pattern with case.
+  private func search(_ haystack: UnsafeRawBufferPointer) -> Int? {
+    guard let base = haystack.baseAddress else { return nil }
+    return unsafe bytes.withUnsafeBytes { needle in
+      guard let found = unsafe memmem(base, haystack.count, needle.baseAddress!, needle.count) else { return nil }
+      return unsafe UnsafeRawPointer(found) - base
+    }
   }
 
   private func nearest(_ one: UInt8, _ other: UInt8, _ base: UnsafeRawPointer, _ count: Int) -> Int? {

@@ -97,6 +97,22 @@ import Testing
     }
   }
 
+  @Test func searchesWhereNearlyEveryByteBeginsAMatch() {
+    for seed in 0..<50 as Range<UInt64> {
+      var random = Randomness(seed: seed)
+      let pool = SlabPool(limit: 1 << 24)
+      defer { pool.destroy() }
+      let bytes = (0..<4_000).map { _ in random.once(in: 3) ? UInt8(ascii: "y") : UInt8(ascii: "z") }
+      let from = Int.random(in: 0...bytes.count / 2, using: &random)
+      let wanted = Array(bytes[3_800..<3_800 + Int.random(in: 1...40, using: &random)])
+      var window = Self.window(bytes, pool, &random)
+      let expected = (from...3_800).first { bytes[$0...].starts(with: wanted) }
+      #expect(window.search(Pattern(wanted), from: from).start == expected, "seed \(seed)")
+      var queue = window.takeQueue()
+      queue.removeAll(in: pool)
+    }
+  }
+
   @Test func lendsAPartOfItself() {
     var random = Randomness(seed: 4)
     let pool = SlabPool(limit: 1 << 24)
