@@ -13,6 +13,8 @@ final class ModuleThreads: ThreadStarter {
   /// Readable while the engine has something to collect.
   let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
   private let count = Atomic(0)
+  /// Where they may run, whatever the worker keeps to.
+  private let processors = ProcessorList.allowed
 
   deinit { close(descriptor) }
 
@@ -32,6 +34,7 @@ final class ModuleThreads: ThreadStarter {
       &thread, &attributes,
       { argument in
         let job = unsafe Unmanaged<Job>.fromOpaque(argument!).takeRetainedValue()
+        job.threads.processors.bind()
         job.exchange.serve()
         job.threads.count.subtract(1, ordering: .relaxed)
         return nil

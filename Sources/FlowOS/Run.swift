@@ -13,6 +13,9 @@ struct Run: ModuleCommand {
   @Option(help: "The netfilter queues, as FIRST or FIRST:LAST; one worker thread each.")
   var queues = QueueRange(0...0)
 
+  @Option(help: "The processors that the workers keep to, one each, as in 0-3,8; else the kernel chooses.")
+  var cpus: ProcessorList?
+
   @Option(help: "The socket that flowctl speaks to.", completion: .file())
   var socket = "/run/flowos/flowos.sock"
 
@@ -45,6 +48,10 @@ struct Run: ModuleCommand {
       throw ValidationError("--close-timeout takes 1 to 86400 seconds.")
     }
     guard (16...1_048_576).contains(memory) else { throw ValidationError("--memory takes 16 to 1048576 MiB.") }
+    let allowed = ProcessorList.allowed
+    if let missing = cpus?.numbers.first(where: { !allowed.numbers.contains($0) }) {
+      throw ValidationError("--cpus names \(missing); flowos may run on \(allowed).")
+    }
   }
 
   func run(_ registry: ModuleRegistry) throws {
@@ -60,7 +67,9 @@ struct Run: ModuleCommand {
     let server = try Server(path: socket)
     let workers: WorkerThreads
     do throws(NetfilterError) {
-      workers = try WorkerThreads(queues: queues.range, settings: settings, logger: logger) { server.stop() }
+      workers = try WorkerThreads(queues: queues.range, cpus: cpus, settings: settings, logger: logger) {
+        server.stop()
+      }
     } catch {
       throw ControlError(.refused, error.description)
     }

@@ -17,8 +17,11 @@ final class WorkerThreads: DataPlane, Sendable {
   private let kernelCounters: Mutex<[[String: UInt64]]>
 
   /// Binds the queues and starts a thread for each.
+  ///
+  /// - Parameter cpus: the processors that those keep to, one each; nil where they may run on any.
   init(
-    queues: ClosedRange<UInt16>, settings: Settings, logger: Logger, onShutdown: @escaping @Sendable () -> Void
+    queues: ClosedRange<UInt16>, cpus: ProcessorList?, settings: Settings, logger: Logger,
+    onShutdown: @escaping @Sendable () -> Void
   ) throws(NetfilterError) {
     mailboxes = queues.map { _ in Mailbox() }
     kernelCounters = Mutex(Array(repeating: [:], count: queues.count))
@@ -28,7 +31,7 @@ final class WorkerThreads: DataPlane, Sendable {
       settings.worker = (index, queues.count)
       let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, events: events, logger: logger)
       if index == 0 { Self.report(worker.means, logger) }
-      start(worker, index, logger)
+      start(worker, index, on: cpus?.one(for: index), logger)
     }
   }
 
@@ -43,8 +46,9 @@ final class WorkerThreads: DataPlane, Sendable {
     }
   }
 
-  private func start(_ worker: consuming Worker, _ index: Int, _ logger: Logger) {
+  private func start(_ worker: consuming Worker, _ index: Int, on cpu: ProcessorList?, _ logger: Logger) {
     let job = WorkerJob(worker) { [self] worker in
+      if let cpu, !cpu.bind() { logger.warning("a worker cannot keep to its processor", metadata: ["cpu": "\(cpu)"]) }
       do throws(NetfilterError) {
         try worker.run { [self] counters in
           kernelCounters.withLock { $0[index] = counters }

@@ -1,9 +1,12 @@
 """What is asked of the daemon about one connection, and what is done to it, while both ends live."""
 
+import os
+import pathlib
 import signal
+import unittest
 
 import kit
-from daemon import FLOWCTL, DaemonTest
+from daemon import FLOWCTL, FLOWOS, Daemon, DaemonTest
 from transfer import open_pair
 
 
@@ -66,3 +69,40 @@ class Control(DaemonTest):
         kit.wait_until(
             lambda: not run.is_running or "socket:" in kit.run(["ls", "-l", f"/proc/{run.pid}/fd"]).stdout, "it asks")
         return run
+
+
+class Processors(unittest.TestCase):
+    def bound(self, daemon):
+        """The lists of processors that the threads of a daemon keep to."""
+        tasks = pathlib.Path(f"/proc/{daemon.process.pid}/task")
+        return sorted(line.split()[1] for task in tasks.iterdir() for line in (task / "status").read_text().splitlines()
+                      if line.startswith("Cpus_allowed_list"))
+
+    def test_each_worker_keeps_to_a_processor(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        with kit.Topology() as net, Daemon(net, "--cpus", f"{cpus[0]},{cpus[-1]}", queues="0:3") as flowos:
+            bound = self.bound(flowos)
+            for cpu in {cpus[0], cpus[-1]}:
+                self.assertGreaterEqual(bound.count(str(cpu)), 4 if len(cpus) == 1 else 2)
+            flowos.ctl("flow", "add", "all", "tcp,tcp_dst=5000")
+            net.chain("up", "--queues", "0:3")
+            net.steer("-p", "tcp")
+            flowos.ctl("pm", "attach", "all", "counter", "--run", "thread")
+            before = len(bound)
+            client, server = open_pair(net)
+            with client, server:
+                client.sendall(b"x")
+                self.assertEqual(kit.receive_exactly(server, 1), b"x")
+                threads = self.bound(flowos)
+                # A module on a thread runs wherever the daemon may.
+                self.assertEqual(len(threads), before + 1)
+                if len(cpus) > 1:
+                    self.assertLess(sum(threads.count(str(cpu)) for cpu in cpus), len(threads))
+                    self.assertEqual(sum(threads.count(str(cpu)) for cpu in cpus), 4)
+
+    def test_a_processor_that_is_not_there_is_refused(self):
+        run = kit.run([FLOWOS, "run", "--cpus", "0-9999"], check=False)
+        self.assertEqual(run.returncode, 2)
+        run = kit.run([FLOWOS, "run", "--cpus", "1000"], check=False)
+        self.assertEqual(run.returncode, 2)
+        self.assertIn("--cpus names 1000; flowos may run on", run.stderr)
