@@ -6,6 +6,7 @@ struct Environment: ~Copyable {
   var now = Instant.zero
   var output = Output()
   var counters = EngineCounters()
+  var spareQueues = SpareQueues()
   /// Where modules on threads of their own return what they have done.
   let post: ModuleExchange.Post?
   /// Exchanges whose threads have not ended yet.

@@ -28,13 +28,13 @@
 
   /// The connection in a slot that is in use.
   subscript(slot: UInt32) -> Connection {
-    _read {
+    @inline(__always) unsafeAddress {
       guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
-      yield unsafe connection.pointee
+      return unsafe UnsafePointer(connection)
     }
-    _modify {
+    @inline(__always) unsafeMutableAddress {
       guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
-      yield unsafe &connection.pointee
+      return unsafe connection
     }
   }
 

@@ -39,7 +39,7 @@ import DequeModule
 
   /// The segments in front of the place that was last worked at; `queue` goes on behind it. Work mostly goes forward, so
   /// it finds and changes its segments at the seam, and an edit costs the same however many there are.
-  private var passed = SegmentQueue()
+  private var passed: SegmentQueue
 
   /// What stays the same from one window of a module to the next.
   @safe struct Setting {
@@ -56,11 +56,14 @@ import DequeModule
     var reader: (any WindowReader)?
   }
 
-  /// - Parameter head: octets of `queue` that the module has released before.
+  /// - Parameters:
+  ///   - head: octets of `queue` that the module has released before.
+  ///   - spare: an empty queue to work with.
   init(
     _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, now: Instant,
-    _ mustRelease: Bool, _ isFinal: Bool
+    _ mustRelease: Bool, _ isFinal: Bool, spare: consuming SegmentQueue = SegmentQueue()
   ) {
+    passed = spare
     self.now = now
     self.base = head
     self.head = head
@@ -74,14 +77,17 @@ import DequeModule
   }
 
   /// Ends the window and gives the bytes back.
-  consuming func takeQueue() -> SegmentQueue {
+  consuming func takeQueue() -> SegmentQueue { takeQueues().queue }
+
+  /// Ends the window and gives the bytes back, and an empty queue.
+  consuming func takeQueues() -> (queue: SegmentQueue, spare: SegmentQueue) {
     // However much is held, a window in which little is looked at costs little.
     guard passed.segments.count < queue.segments.count else {
       queue.move(all: &passed)
-      return passed
+      return (passed, queue)
     }
     while let segment = passed.popLast() { queue.prepend(segment) }
-    return queue
+    return (queue, passed)
   }
 
   /// Octets released from the head on.

@@ -5,6 +5,10 @@ struct SegmentQueue {
   private(set) var segments: Deque<Segment> = []
   /// Octets in all.
   private(set) var count = 0
+  /// Whether it has had so many segments that its memory is not to be kept for others.
+  private(set) var hasBeenLong = false
+
+  private static var longCount: Int { 1_024 }
 
   var isEmpty: Bool { segments.isEmpty }
 
@@ -12,6 +16,14 @@ struct SegmentQueue {
   mutating func append(_ segment: Segment) {
     count += segment.count
     segments.append(segment)
+    if segments.count > Self.longCount { hasBeenLong = true }
+  }
+
+  /// Takes everything out, with the memory that it lies in.
+  mutating func takeAll() -> SegmentQueue {
+    var all = SegmentQueue()
+    swap(&all, &self)
+    return all
   }
 
   /// Takes the first segment off, its reference with it.
@@ -95,6 +107,7 @@ struct SegmentQueue {
   mutating func prepend(_ segment: Segment) {
     count += segment.count
     segments.prepend(segment)
+    if segments.count > Self.longCount { hasBeenLong = true }
   }
 
   /// Takes the last segment off, its reference with it.

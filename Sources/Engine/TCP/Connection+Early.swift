@@ -63,10 +63,10 @@ extension Connection {
   /// lost behind us.
   func tellsEarly(_ direction: Direction, at now: Instant) -> Bool {
     guard let early = self[direction].early, !isTransparent(direction) else { return false }
-    let sender = self[direction].sender
-    guard sender.told < self[direction].receiver.next else { return true }
+    guard self[direction].sender.told < self[direction].receiver.next else { return true }
     if early.deadline <= now { return true }
-    return usesSACK && sender.map.inputEnd == self[direction].receiver.next && sender.pending == 0 && sender.isSettled
+    return usesSACK && self[direction].sender.map.inputEnd == self[direction].receiver.next
+      && self[direction].sender.pending == 0 && self[direction].sender.isSettled
   }
 
   /// The SACK blocks for what waits, as many as find room: that of the segment that came last first (RFC 2018 section 4).

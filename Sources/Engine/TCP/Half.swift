@@ -1,5 +1,5 @@
 /// One direction of a connection: both TCBs, the pipeline between them, and what is needed to speak for its source.
-struct Half {
+struct Half: ~Copyable {
   /// ``Flow/id`` of the flow that it belongs to.
   var flow: UInt32?
   /// The fields of its first packet, by which it is classified.
@@ -44,6 +44,18 @@ struct Half {
     passedEdge = OutSequence(start.raw)
   }
 
+  /// What is known of the source of `other` from its SYN alone.
+  init(openingOf other: borrowing Half) {
+    self.init(start: other.start)
+    flow = other.flow
+    flowKey = other.flowKey
+    arrivals = other.arrivals
+    departures = other.departures
+    offer = other.offer
+    likeness = other.likeness
+    sender.roundTrip = other.sender.roundTrip
+  }
+
   /// Begins with the number behind the source's SYN.
   mutating func begin(at start: InSequence) {
     self.start = start
@@ -51,6 +63,13 @@ struct Half {
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
   }
+
+  /// Where a module of the layer `tcp` sees a segment.
+  enum Side {
+    case arrival, departure
+  }
+
+  func members(_ side: Side) -> [Pipeline.Member] { side == .arrival ? arrivals : departures }
 
   struct Early {
     /// When the destination will have had the time to tell of all that left before.

@@ -8,7 +8,7 @@ import DequeModule
 ///
 /// What left is kept until the destination acknowledges it: the first copy of an octet is the only one that it ever gets,
 /// whatever the source sends again.
-struct Sender {
+struct Sender: ~Copyable {
   /// Octets in the retransmit queue.
   private struct Piece {
     var slab: SlabID

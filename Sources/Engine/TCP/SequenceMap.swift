@@ -15,7 +15,7 @@ import DequeModule
 ///
 /// Look-ups are binary searches; the map is pruned as both sides acknowledge, so its size is bounded by the edits in
 /// flight.
-struct SequenceMap {
+struct SequenceMap: ~Copyable {
   private struct Run {
     var input: InSequence
     var output: OutSequence
