@@ -21,6 +21,10 @@
 
   init() {}
 
+  deinit {
+    for slot in unsafe slots.indices where unsafe slots[slot] != nil { free(UInt32(slot)) }
+  }
+
   var count: Int { index.count }
 
   /// The slot of the connection between the two ends.
@@ -67,11 +71,16 @@
     guard let memory = unsafe slots[Int(slot)] else { return }
     unsafe memory.pointee.removeAll(in: pool)
     unsafe index[memory.pointee.key] = nil
-    unsafe memory.deinitialize(count: 1)
-    unsafe memory.deallocate()
+    free(slot)
     unsafe slots[Int(slot)] = nil
     generations[Int(slot)] &+= 1
     vacant.append(slot)
+  }
+
+  private func free(_ slot: UInt32) {
+    guard let memory = unsafe slots[Int(slot)] else { return }
+    unsafe memory.deinitialize(count: 1)
+    unsafe memory.deallocate()
   }
 
   /// A connection that may make room for another, if there is one among the next few.

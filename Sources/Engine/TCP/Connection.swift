@@ -29,7 +29,7 @@ struct Connection: ~Copyable {
   let isPrepared: Bool
   /// A connection that begins anew between the same ends, of which the SYN has passed; one at the most.
   var successor = Rare<Connection>()
-  var halves: Halves
+  var halves: Pair<Half>
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
   var isEdited = false
@@ -56,7 +56,7 @@ struct Connection: ~Copyable {
     self.server = server
     self.isPrepared = isPrepared
     phase = isSeenOpening ? .synSent : .synReceived
-    halves = Halves(Half(start: InSequence(0)), Half(start: InSequence(0)))
+    halves = Pair(Half(start: InSequence(0)), Half(start: InSequence(0)))
     opened = now
     lastPacket = now
   }

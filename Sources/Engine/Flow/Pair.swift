@@ -1,10 +1,10 @@
-/// The two directions of a connection, in memory that never moves.
+/// What there is of both directions, in memory that never moves.
 ///
 /// They are read and changed where they lie: an access is an address, not a copy and not a coroutine with a frame of its own.
-@safe struct Halves: ~Copyable {
-  private let place: UnsafeMutablePointer<Half>
+@safe struct Pair<Element: ~Copyable>: ~Copyable {
+  private let place: UnsafeMutablePointer<Element>
 
-  init(_ toServer: consuming Half, _ toClient: consuming Half) {
+  init(_ toServer: consuming Element, _ toClient: consuming Element) {
     unsafe place = .allocate(capacity: 2)
     unsafe place.initialize(to: toServer)
     unsafe (place + 1).initialize(to: toClient)
@@ -15,17 +15,17 @@
     unsafe place.deallocate()
   }
 
-  subscript(direction: Direction) -> Half {
+  subscript(direction: Direction) -> Element {
     @inline(__always) unsafeAddress { unsafe address(direction) }
     @inline(__always) unsafeMutableAddress { unsafe mutableAddress(direction) }
   }
 
-  /// Where a direction lies.
-  @unsafe @inline(__always) func address(_ direction: Direction) -> UnsafePointer<Half> {
+  /// Where that of a direction lies.
+  @unsafe @inline(__always) func address(_ direction: Direction) -> UnsafePointer<Element> {
     unsafe UnsafePointer(place + direction.rawValue)
   }
 
-  @unsafe @inline(__always) mutating func mutableAddress(_ direction: Direction) -> UnsafeMutablePointer<Half> {
+  @unsafe @inline(__always) mutating func mutableAddress(_ direction: Direction) -> UnsafeMutablePointer<Element> {
     unsafe place + direction.rawValue
   }
 }
