@@ -1,7 +1,7 @@
 /// The connections of one engine, found by their ends.
 ///
 /// Each lies in memory of its own and never moves, so that a growing table stops no packet for longer than its index
-/// takes to grow. The index is a `Dictionary`, whose hashing is seeded: who chooses the ports does not choose the buckets.
+/// takes to grow. Hashing is seeded: who chooses the ports does not choose the buckets.
 @safe struct ConnectionTable: ~Copyable {
   /// A place in the table. The generation tells whether it is still the same connection that lives there.
   struct Place: Hashable, Sendable {
@@ -9,7 +9,7 @@
     var generation: UInt32
   }
 
-  private var index: [ConnectionKey: UInt32] = [:]
+  private var index = SlotIndex()
   private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = unsafe []
   private var generations: ContiguousArray<UInt32> = []
   private var vacant: ContiguousArray<UInt32> = []
@@ -28,7 +28,7 @@
   var count: Int { index.count }
 
   /// The slot of the connection between the two ends.
-  func find(_ key: ConnectionKey) -> UInt32? { index[key] }
+  func find(_ key: ConnectionKey) -> UInt32? { index.find(key.hashValue) { self[$0].key == key } }
 
   /// The connection in a slot that is in use.
   subscript(slot: UInt32) -> Connection {
@@ -62,7 +62,7 @@
       unsafe slots.append(memory)
       generations.append(0)
     }
-    index[key] = slot
+    index.insert(slot, key.hashValue)
     return slot
   }
 
@@ -70,7 +70,7 @@
   mutating func remove(_ slot: UInt32, in pool: SlabPool) {
     guard let memory = unsafe slots[Int(slot)] else { return }
     unsafe memory.pointee.removeAll(in: pool)
-    unsafe index[memory.pointee.key] = nil
+    unsafe index.remove(slot, memory.pointee.key.hashValue)
     free(slot)
     unsafe slots[Int(slot)] = nil
     generations[Int(slot)] &+= 1
@@ -92,8 +92,8 @@
     return nil
   }
 
-  /// Octets that the connections themselves take.
-  var memory: Int { count * MemoryLayout<Connection>.stride }
+  /// Octets that the connections themselves take, and the index.
+  var memory: Int { index.memory + count * (MemoryLayout<Connection>.stride + 2 * MemoryLayout<Half>.stride) }
 
   /// The slots in use.
   var occupied: [UInt32] {

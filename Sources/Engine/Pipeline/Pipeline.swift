@@ -100,22 +100,32 @@ struct Pipeline {
 
   /// One module at work in a stage.
   struct Member {
-    /// Index of the instance among the connection's.
-    var instance: Int
+    /// Since when its head has not moved while there was something to release.
+    var heldSince: Instant?
     /// Whether the instance works on this direction as its peer.
-    var isPeer: Bool
+    let isPeer: Bool
+    /// Whether its thread has been told of the end of the stream.
+    var isEndHanded = false
+    /// Whether it has been told of the end of the stream.
+    var isEnded = false
+    /// When it wants to be called, whether more has come or not.
+    var wakeTime: Instant?
+    private var instanceIndex: UInt32
     /// Octets of the stage's input that it has released, while others have not.
     var head = 0
     /// Octets of the stage's input that its thread has been given, where it has one.
     var handed = 0
-    /// Whether its thread has been told of the end of the stream.
-    var isEndHanded = false
-    /// Since when its head has not moved while there was something to release.
-    var heldSince: Instant?
-    /// When it wants to be called, whether more has come or not.
-    var wakeTime: Instant?
-    /// Whether it has been told of the end of the stream.
-    var isEnded = false
+
+    init(instance: Int, isPeer: Bool) {
+      instanceIndex = UInt32(instance)
+      self.isPeer = isPeer
+    }
+
+    /// Index of the instance among the connection's.
+    var instance: Int {
+      get { Int(instanceIndex) }
+      set { instanceIndex = UInt32(newValue) }
+    }
   }
 
   var stages: [Stage] = []

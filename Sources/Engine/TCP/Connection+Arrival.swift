@@ -317,12 +317,11 @@ extension Connection {
       }
     }
     if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
-    self[direction].recentEarly = arrival.sequence
     if passes {
       self[direction].passedEdge = .later(self[direction].passedEdge, OutSequence(arrival.sequenceEnd.raw))
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
-    if noteEarly(direction, &environment) {
+    if noteEarly(arrival, direction, &environment) {
       // A duplicate acknowledgement for every segment, as a receiver gives it (RFC 5681 section 3.2).
       acknowledgeToSource(direction, &environment)
     } else if isFirst {

@@ -25,12 +25,8 @@ struct Sender: ~Copyable {
   private(set) var next: OutSequence
   /// Behind the last octet that the destination is known to have, whatever is missing in front of it.
   private var arrived: OutSequence
-  /// Behind what has been sent again and is not yet acknowledged.
-  private var resentEdge: OutSequence?
   /// The right edge of the destination's window, as it has been seen furthest.
   private(set) var windowEdge: OutSequence
-  /// The number of the FIN, once the stream has ended.
-  private(set) var finish: OutSequence?
 
   /// The acknowledgement that the source has been told furthest.
   private(set) var told: InSequence
@@ -43,10 +39,36 @@ struct Sender: ~Copyable {
     let edge: OutSequence
     let isReported: Bool
   }
-  private var joints: Deque<Joint> = []
+
+  /// What there is only once something was lost, or came before its turn, or has become ours to deliver.
+  private struct Trouble {
+    var resentEdge: OutSequence?
+    var congestion: CongestionWindow?
+    var resentHere: (first: OutSequence, last: OutSequence)?
+    var joints: Deque<Joint> = []
+  }
+  private var trouble = Rare<Trouble>()
+
+  /// Has the values of ``trouble`` where there are none yet.
+  private mutating func expectTrouble() {
+    if trouble.isEmpty { trouble.put(Trouble()) }
+  }
+
+  /// Behind what has been sent again and is not yet acknowledged.
+  private var resentEdge: OutSequence? {
+    get { trouble.isEmpty ? nil : trouble.value.resentEdge }
+    set {
+      expectTrouble()
+      trouble.value.resentEdge = newValue
+    }
+  }
 
   /// Octets that modules hold to release them at times of their own: those take of the window that the source is offered.
-  var paced = 0
+  var paced: Int {
+    get { Int(pacedOctets) }
+    set { pacedOctets = UInt32(clamping: newValue) }
+  }
+  private var pacedOctets: UInt32 = 0
 
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
@@ -54,12 +76,31 @@ struct Sender: ~Copyable {
   /// Whether the octet at SND.UNA has left beyond the closed window, to ask for how long.
   private var hasProbed = false
 
-  /// How long acknowledgements take.
-  var roundTrip = RoundTrip()
+  /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
+  var windowScale: UInt8 = 0
+  /// Payload octets of the largest segment that the destination takes, options of ours deducted.
+  var maximumSegment: Int {
+    get { Int(segment) }
+    set { segment = UInt16(clamping: newValue) }
+  }
+  private var segment: UInt16 = 536
+
   /// How much of what is owed may be under way; nil until something has been.
-  var congestion: CongestionWindow?
+  private(set) var congestion: CongestionWindow? {
+    get { trouble.isEmpty ? nil : trouble.value.congestion }
+    set {
+      expectTrouble()
+      trouble.value.congestion = newValue
+    }
+  }
   /// From the first to the last of what has been sent again here and by nobody's wish; D-SACK of that is not the source's.
-  private var resentHere: (first: OutSequence, last: OutSequence)?
+  private var resentHere: (first: OutSequence, last: OutSequence)? {
+    get { trouble.isEmpty ? nil : trouble.value.resentHere }
+    set {
+      expectTrouble()
+      trouble.value.resentHere = newValue
+    }
+  }
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
   private(set) var duplicates: UInt32 = 0
 
@@ -73,14 +114,11 @@ struct Sender: ~Copyable {
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
 
-  /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
-  var windowScale: UInt8 = 0
-  /// Payload octets of the largest segment that the destination takes, options of ours deducted.
-  var maximumSegment: Int {
-    get { Int(segment) }
-    set { segment = UInt16(clamping: newValue) }
-  }
-  private var segment: UInt16 = 536
+  /// How long acknowledgements take.
+  var roundTrip = RoundTrip()
+
+  /// The number of the FIN, once the stream has ended.
+  private(set) var finish: OutSequence?
 
   /// Octets of a small piece, which is copied behind the one before it rather than listed by itself.
   private static var smallPiece: Int { 128 }
@@ -113,7 +151,7 @@ struct Sender: ~Copyable {
   var isShutOut: Bool { unacknowledged < map.outputEnd && unacknowledged >= windowEdge }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
   /// those for which the source has nothing to send again, and those of which SACK blocks have told it that they are here.
-  var owes: Bool { owns || (joints.first?.isReported == true && unacknowledged < map.outputEnd) }
+  var owes: Bool { owns || (firstJoint?.isReported == true && unacknowledged < map.outputEnd) }
   /// Whether some of those were never under way by the source's congestion control.
   private var owns: Bool {
     unacknowledged < map.outputEnd && (told >= map.inputEnd || unacknowledged < map.start(told))
@@ -246,8 +284,10 @@ struct Sender: ~Copyable {
     }
     duplicates = 0
     hasProbed = false
-    let largest = maximumSegment
-    congestion?.acknowledged(number - unacknowledged, segment: largest)
+    if !trouble.isEmpty {
+      let (fresh, largest) = (number - unacknowledged, maximumSegment)
+      trouble.value.congestion?.acknowledged(fresh, segment: largest)
+    }
     unacknowledged = number
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
@@ -301,18 +341,21 @@ struct Sender: ~Copyable {
   ///   is lost of them is ours to deliver. Where they have not, it takes the time that they waited here for their round-trip
   ///   time, and its retransmission timeout would grow by every loss; it is told as soon as something is missing.
   mutating func acknowledgesTogether(from start: InSequence, upTo edge: OutSequence, isReported: Bool) {
-    joints.append(Joint(start: start, edge: edge, isReported: isReported))
+    expectTrouble()
+    trouble.value.joints.append(Joint(start: start, edge: edge, isReported: isReported))
   }
 
   /// Whether acknowledgements are kept for one to come.
-  var isJoining: Bool { !joints.isEmpty }
+  var isJoining: Bool { firstJoint != nil }
+
+  private var firstJoint: Joint? { trouble.isEmpty ? nil : trouble.value.joints.first }
 
   /// What the source may be told for an acknowledgement of `number`, without what is kept for the one to come.
   private mutating func acknowledgement(_ number: OutSequence) -> InSequence {
     let mapped = map.acknowledgement(number)
-    while let joint = joints.first {
+    while let joint = firstJoint {
       guard number >= joint.edge || (!joint.isReported && duplicates > 0) else { return .earlier(mapped, joint.start) }
-      joints.removeFirst()
+      trouble.value.joints.removeFirst()
     }
     return mapped
   }
@@ -335,7 +378,7 @@ struct Sender: ~Copyable {
 
   /// What the source may be told now, without a word of the destination's.
   mutating func current() -> (acknowledgement: InSequence, window: Int) {
-    if joints.first?.isReported == false { joints.removeAll() }
+    if firstJoint?.isReported == false { trouble.value.joints.removeAll() }
     return translate(unacknowledged, window: windowEdge - unacknowledged)
   }
 
