@@ -43,7 +43,7 @@ public struct Engine: ~Copyable {
 
   /// What has to be sent beside the verdicts since ``recycle()``.
   public var output: Output {
-    _read { yield environment.output }
+    unsafeAddress { unsafe environment.outputAddress }
   }
 
   /// Forgets what stands in ``output``; its pieces must not be used any more.

@@ -388,16 +388,25 @@ import DequeModule
 
   /// Inserts `bytes` in front of the octet at `position`, or at the end of the window.
   public mutating func insert(_ bytes: [UInt8], at position: Int) {
-    guard contains(position..<position), !bytes.isEmpty, isStream(), mayEdit(from: base + position) else { return }
+    unsafe bytes.withUnsafeBytes { unsafe insert($0, at: position) }
+  }
+
+  public mutating func insert(_ text: String, at position: Int) {
+    var text = text
+    text.withUTF8 { unsafe insert(UnsafeRawBufferPointer($0), at: position) }
+  }
+
+  private mutating func insert(_ bytes: UnsafeRawBufferPointer, at position: Int) {
+    guard contains(position..<position), unsafe !bytes.isEmpty, isStream(), mayEdit(from: base + position)
+    else { return }
     cut(at: base + position)
     var done = 0
     // One slab does not hold more than its size; longer insertions take several.
     while done < bytes.count {
       let length = min(bytes.count - done, SlabPool.largest)
       // Memory that is exhausted lets no more packets in; an edit of what is in is never left half done.
-      let (slab, start, stop) = unsafe bytes.withUnsafeBytes {
-        unsafe pool.copyReserved(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
-      }
+      let (slab, start, stop) = unsafe pool.copyReserved(
+        UnsafeRawBufferPointer(rebasing: bytes[done..<done + length]))
       passed.append(.inserted(slab, start, stop))
       done += length
     }
@@ -410,8 +419,6 @@ import DequeModule
   public mutating func replace(at position: Int, with number: UInt16) {
     replace(position..<position + 2, with: [UInt8(number >> 8), UInt8(truncatingIfNeeded: number)])
   }
-
-  public mutating func insert(_ text: String, at position: Int) { insert(Array(text.utf8), at: position) }
 
   /// Puts `bytes` in the place of the octets of `range`.
   public mutating func replace(_ range: Range<Int>, with bytes: [UInt8]) {
