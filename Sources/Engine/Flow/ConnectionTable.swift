@@ -92,8 +92,8 @@
     return nil
   }
 
-  /// Octets that the connections themselves take, and the index.
-  var memory: Int { index.memory + count * (MemoryLayout<Connection>.stride + 2 * MemoryLayout<Half>.stride) }
+  /// Octets that the connections themselves take.
+  var memory: Int { count * (MemoryLayout<Connection>.stride + 2 * MemoryLayout<Half>.stride) }
 
   /// The slots in use.
   var occupied: [UInt32] {

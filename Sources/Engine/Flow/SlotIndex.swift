@@ -25,9 +25,6 @@
     return unsafe buckets
   }
 
-  /// Octets that it takes.
-  var memory: Int { unsafe buckets.count * MemoryLayout<Bucket>.stride }
-
   private var mask: Int { unsafe buckets.count - 1 }
   private static func short(_ hash: Int) -> UInt32 { UInt32(truncatingIfNeeded: hash) }
 
