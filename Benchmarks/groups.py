@@ -435,13 +435,14 @@ def engine(bench):
     group = Group("engine", "the engine alone, driven without a network", "octets, or allocations")
     program = kit.ROOT / "Benchmarks" / ".build" / "release" / "EngineCost"
 
-    def note(name, *words):
-        value = float(kit.run([program, *words], timeout=120).stdout)
-        group.series[name] = Series(name, [Sample(value)])
     for modules in ((), ("counter",), ("adblock",)):
-        note(f"octets an idle connection of 200,000, {' '.join(modules) or 'no module'}", "idle", 200_000, *modules)
-    for modules in ((), ("counter",), ("counter", "counter"), ("replace-never",), ("replace-each",)):
-        note(f"allocations a packet, {' '.join(modules) or 'no module'}", "busy", *modules)
+        octets = float(kit.run([program, "idle", 200_000, *modules], timeout=120).stdout)
+        name = f"octets an idle connection of 200,000, {' '.join(modules) or 'no module'}"
+        group.series[name] = Series(name, [Sample(octets)])
+    for line in kit.run([program, "work"], timeout=120).stdout.splitlines():
+        work, units, allocations = line.split("\t")
+        name = f"allocations, {work}"
+        group.series[name] = Series(name, [Sample(int(allocations) / int(units))])
     group.notes.append("must reach: 1,024 octets; no allocation")
     return group
 

@@ -100,6 +100,8 @@ public struct AttachedModule: Sendable {
   public let revision: Int
   public let prototype: any ProcessingModule
   public let run: RunMode
+  /// As it holds for the prototype.
+  public let description: ModuleDescription
 
   /// Where a module does its work.
   public enum RunMode: String, Sendable, CaseIterable {
@@ -117,7 +119,6 @@ public struct AttachedModule: Sendable {
     self.revision = revision
     self.run = run
     self.prototype = prototype
+    description = prototype.ownDescription
   }
-
-  public var description: ModuleDescription { prototype.ownDescription }
 }

@@ -24,14 +24,17 @@ extension Engine {
 
     let start = passage.start + UInt32(headers.payloadOffset)
     let end = start + UInt32(headers.payloadLength)
-    var datagram = SegmentQueue()
+    var datagram = environment.spareQueues.take()
     environment.pool.retain(passage.slab)
     datagram.append(.kept(passage.slab, start, end, source: InSequence(0)))
     // Where one datagram ends and the next begins in a super-packet is not told.
     let limit = OutgoingPacket.limit - headers.payloadOffset
     let fate = associations[slot].datagramArrived(
       &datagram, direction, mayEdit: !passage.metadata.isGSO, limit: limit, &environment)
-    defer { datagram.removeAll(in: environment.pool) }
+    defer {
+      datagram.removeAll(in: environment.pool)
+      environment.spareQueues.giveBack(&datagram)
+    }
     switch fate {
     case .drop: return .drop
     case .reset:

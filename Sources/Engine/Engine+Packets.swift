@@ -61,7 +61,7 @@ extension Engine {
   {
     guard !connections[slot][direction].arrivals.isEmpty else { return arrival }
     var packet = packetInHand(&passage, arrival.headers)
-    let fate = connections[slot].see(&packet, direction, \.arrivals, &environment)
+    let fate = connections[slot].see(&packet, direction, .arrival, &environment)
     passage.isChanged = passage.isChanged || packet.isChanged
     guard fate == nil, case .tcp(let tcp) = packet.headers.transport else {
       if fate == .reset {
@@ -169,7 +169,7 @@ extension Engine {
     _ road: PacketModules.Road, _ metadata: PacketMetadata
   ) -> Bool {
     if let connection, hasDepartures(connection.place.slot, connection.direction) {
-      let fate = connections[connection.place.slot].see(&packet, connection.direction, \.departures, &environment)
+      let fate = connections[connection.place.slot].see(&packet, connection.direction, .departure, &environment)
       finish(connection.place.slot)
       if let fate {
         if fate == .reset {

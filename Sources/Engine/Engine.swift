@@ -43,7 +43,7 @@ public struct Engine: ~Copyable {
 
   /// What has to be sent beside the verdicts since ``recycle()``.
   public var output: Output {
-    _read { yield environment.output }
+    unsafeAddress { unsafe environment.outputAddress }
   }
 
   /// Forgets what stands in ``output``; its pieces must not be used any more.
@@ -170,15 +170,19 @@ public struct Engine: ~Copyable {
     if isSyn, connections[slot].phase != .synSent, !(isOpen && connections[slot].isRepeated(arrival, direction)) {
       return successorArrived(arrival, slot, passage.key ?? FlowKey(headers, arrival.metadata))
     }
-    if var successor = connections[slot].successor.first, source == successor.server,
+    if !connections[slot].successor.isEmpty, source == connections[slot].successor.value.server,
       arrival.tcp.flags.isSuperset(of: [.syn, .ack])
     {
-      if successor.isAnswer(arrival) || successor.takesData(arrival) {
+      let isAnswer = connections[slot].successor.value.isAnswer(arrival)
+      if isAnswer || connections[slot].successor.value.takesData(arrival),
+        var successor = connections[slot].successor.take()
+      {
         // Both ends have forgotten the connection, whatever became of its end; or the answer comes late.
         close(slot)
-        if successor.isAnswer(arrival) { successor.restriction = nil }
+        if isAnswer { successor.restriction = nil }
+        let key = successor[.toServer].flowKey
         let fresh = insert(successor)
-        if let key = successor[.toServer].flowKey { identify(key, fresh, .toServer) }
+        if let key { identify(key, fresh, .toServer) }
         return pass(arrival, fresh, &passage)
       }
       if connections[slot].isObserved, !connections[slot].takesData(arrival) { return .drop }
@@ -189,14 +193,14 @@ public struct Engine: ~Copyable {
   /// Takes the SYN of a connection between the ends of one that lives as far as is known here. One of the ends may have
   /// forgotten that one, or the SYN is forged: only the other end's SYN-ACK tells (RFC 5961 section 4).
   private mutating func successorArrived(_ arrival: Arrival, _ slot: UInt32, _ key: FlowKey) -> Verdict {
-    var successor = connections[slot].successor.popLast() ?? make(arrival, isSeenOpening: true, key)
+    var successor = connections[slot].successor.take() ?? make(arrival, isSeenOpening: true, key)
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     if successor.client != source || successor[.toServer].receiver.next != arrival.sequence + 1 {
       successor = make(arrival, isSeenOpening: true, key)
     }
     let verdict = successor.synArrived(arrival, &environment)
     successor[.toServer].flowKey = key
-    connections[slot].successor = [successor]
+    connections[slot].successor.put(successor)
     return verdict
   }
 
@@ -334,9 +338,7 @@ public struct Engine: ~Copyable {
   /// Keeps at hand what a connection was before it was restricted for what came in front of its answer. Should that come by
   /// all the same, nothing of it has been taken by the server, and the connection begins with its answer.
   private mutating func awaitAnswer(_ slot: UInt32) {
-    var unanswered = connections[slot]
-    unanswered.restriction = nil
-    connections[slot].successor = [unanswered]
+    connections[slot].successor.put(connections[slot].unanswered())
   }
 
   /// The flow that a direction of a connection belongs to now.

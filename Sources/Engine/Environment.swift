@@ -1,11 +1,13 @@
 /// What the connections of one engine work with: the time, the buffers, and where results go.
-struct Environment: ~Copyable {
+@safe struct Environment: ~Copyable {
   let settings: Settings
   let pool: SlabPool
   /// The time of the packet or timer at work.
   var now = Instant.zero
-  var output = Output()
+  /// Where ``output`` lies: at one place, so that it is reached without a coroutine, by who drives the engine too.
+  private let outputPlace: UnsafeMutablePointer<Output>
   var counters = EngineCounters()
+  var spareQueues = SpareQueues()
   /// Where modules on threads of their own return what they have done.
   let post: ModuleExchange.Post?
   /// Exchanges whose threads have not ended yet.
@@ -15,14 +17,25 @@ struct Environment: ~Copyable {
 
   init(settings: Settings) {
     self.settings = settings
+    unsafe outputPlace = .allocate(capacity: 1)
+    unsafe outputPlace.initialize(to: Output())
     pool = SlabPool(limit: settings.memoryLimit)
     post = settings.threads.map { ModuleExchange.Post($0) }
   }
 
   deinit {
+    unsafe outputPlace.deinitialize(count: 1)
+    unsafe outputPlace.deallocate()
     // A thread that is still at work may look into the slabs; then they stay for as long as the program does.
     if exchanges.isEmpty { pool.destroy() }
   }
+
+  var output: Output {
+    @inline(__always) unsafeAddress { unsafe outputAddress }
+    @inline(__always) unsafeMutableAddress { unsafe outputPlace }
+  }
+
+  @unsafe var outputAddress: UnsafePointer<Output> { unsafe UnsafePointer(outputPlace) }
 
   mutating func nextIdentification() -> UInt16 {
     identification &+= 1

@@ -17,6 +17,7 @@ struct ScriptClipper: BodyEditor {
 
   private static let opening = Pattern("<script", ignoringCase: true)
   private static let closing = Pattern("</script>", ignoringCase: true)
+  private static let tagEnd: Pattern = ">"
   /// Octets of an opening tag within which its `>` must stand; longer ones pass.
   static let longestTag = 4_096
 
@@ -46,7 +47,7 @@ struct ScriptClipper: BodyEditor {
   /// what is passed over.
   private func tag(at start: Int, in page: inout Window) -> Range<Int>? {
     let limit = start + Self.longestTag
-    if let end = page.find(">", in: start..<min(limit, page.count)) { return start..<end + 1 }
+    if let end = page.find(Self.tagEnd, in: start..<min(limit, page.count)) { return start..<end + 1 }
     return limit <= page.count ? limit..<limit : nil
   }
 

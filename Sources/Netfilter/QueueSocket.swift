@@ -12,8 +12,9 @@ import SystemPackage
   public struct Options: Sendable {
     /// Packets that may wait for a verdict; the kernel drops what comes on top.
     public var maximumLength: UInt32 = 16_384
-    /// Octets of packets and their bookkeeping that may wait to be received.
-    public var receiveBuffer = 32 << 20
+    /// Octets of packets and their bookkeeping that may wait to be received: what a thousand sources send at once with windows of
+    /// 128 KiB. What the kernel drops beyond that is lost to as many sources at the same time.
+    public var receiveBuffer = 128 << 20
     /// Messages taken in by one receive, at the most.
     public var maximumBatch = 32
     /// Octets of verdicts sent in one call.

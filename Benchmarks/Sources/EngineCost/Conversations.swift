@@ -5,12 +5,21 @@ struct Conversations: ~Copyable {
   var engine: Engine
   private var now = Instant.zero
   private var metadata = PacketMetadata()
-  /// Of connection 0: the next octet of the server's, as it numbers them and as the client has them.
-  private var sent: UInt32 = 1
-  private var arrived: UInt32 = 1
+  private var ends: [Ends] = []
   private var packet = [UInt8](repeating: 0, count: 40)
 
-  init(_ modules: [any ProcessingModule]) {
+  /// The next octet of each end, as it numbers them and as the other has them.
+  private struct Ends {
+    var client = UInt32(0)
+    var clientArrived = UInt32(0)
+    var server = UInt32(0)
+    var serverArrived = UInt32(0)
+    /// What the client has acknowledged.
+    var acknowledged = UInt32(0)
+  }
+
+  /// - Parameter others: flows beside that one, none of which is met by these connections.
+  init(_ modules: [any ProcessingModule], others: Int = 0) {
     var settings = Settings()
     settings.connectionLimit = 1 << 20
     engine = Engine(settings)
@@ -19,36 +28,126 @@ struct Conversations: ~Copyable {
     let stages = modules.enumerated().map { number, module in
       [AttachedModule(id: UInt32(number + 1), name: "module \(number)", prototype: module)]
     }
-    guard let match = try? Match(parsing: "tcp,tcp_src=80", portNamed: { _ in nil }) else { fatalError("no match") }
-    engine.apply(Configuration(flows: [Flow(id: 1, name: "web", match: match, priority: 0, stages: stages)]), at: now)
+    var flows = [Flow(id: 1, name: "web", match: Self.match("tcp,tcp_src=80"), priority: 0, stages: stages)]
+    for number in 0..<others {
+      let match = Self.match("tcp,ip_dst=172.16.\(number / 256).0/\(16 + number % 8),tcp_dst=\(1_000 + number)")
+      flows.append(Flow(id: UInt32(number + 2), name: "other \(number)", match: match, priority: number % 3))
+    }
+    engine.apply(Configuration(flows: flows), at: now)
   }
 
-  /// The handshake of a connection of its own client.
+  private static func match(_ text: String) -> Match {
+    guard let match = try? Match(parsing: text, portNamed: { _ in nil }) else { fatalError("no match: \(text)") }
+    return match
+  }
+
+  // MARK: What the ends do
+
+  /// The handshake of a connection of its own client; numbers count up from 0.
   mutating func open(_ number: Int) {
-    _ = pass(number, isFromServer: false, flags: 0x02, sequence: 0, acknowledgement: 0)
-    _ = pass(number, isFromServer: true, flags: 0x12, sequence: 0, acknowledgement: 1)
-    _ = pass(number, isFromServer: false, flags: 0x10, sequence: 1, acknowledgement: 1)
+    if number >= ends.count { ends += Array(repeating: Ends(), count: number + 1 - ends.count) }
+    ends[number] = Ends()
+    pass(number, isFromServer: false, flags: 0x02)
+    pass(number, isFromServer: true, flags: 0x12)
+    pass(number, isFromServer: false, flags: 0x10)
   }
 
-  /// So many packets from the server of connection 0, each with its acknowledgement.
-  mutating func send(_ count: Int, _ payload: [UInt8]) {
-    for _ in 0..<count {
-      guard let length = pass(0, isFromServer: true, flags: 0x18, sequence: sent, acknowledgement: 1, payload) else {
-        fatalError("a packet is dropped")
-      }
-      sent &+= UInt32(payload.count)
-      arrived &+= UInt32(length)
-      _ = pass(0, isFromServer: false, flags: 0x10, sequence: 1, acknowledgement: arrived)
+  /// A segment of the server's with `payload`; `flags` are added to ACK.
+  mutating func respond(_ number: Int, _ payload: [UInt8], flags: UInt8 = 0x08) {
+    pass(number, isFromServer: true, flags: 0x10 | flags, payload)
+  }
+
+  /// A segment of the client's with `payload`, which acknowledges all that has come.
+  mutating func request(_ number: Int, _ payload: [UInt8] = [], flags: UInt8 = 0) {
+    pass(number, isFromServer: false, flags: 0x10 | flags, payload)
+  }
+
+  /// Two segments of the server's, the second of which comes first.
+  mutating func respondSwapped(_ number: Int, _ payload: [UInt8]) {
+    ends[number].server &+= UInt32(payload.count)
+    respond(number, payload)
+    ends[number].server &-= UInt32(2 * payload.count)
+    respond(number, payload)
+    ends[number].server &+= UInt32(payload.count)
+  }
+
+  /// The server's last segment once more.
+  mutating func repeatResponse(_ number: Int, _ payload: [UInt8]) {
+    ends[number].server &-= UInt32(payload.count)
+    respond(number, payload)
+  }
+
+  /// Has the client acknowledge so many octets more of what it has, and says whether there were as many.
+  mutating func acknowledge(_ number: Int, _ count: Int) -> Bool {
+    let arrived = ends[number].serverArrived
+    guard Int32(bitPattern: arrived &- ends[number].acknowledged) >= count else { return false }
+    ends[number].serverArrived = ends[number].acknowledged &+ UInt32(count)
+    request(number)
+    ends[number].serverArrived = arrived
+    return true
+  }
+
+  /// Ends the connection from both sides.
+  mutating func close(_ number: Int) {
+    respond(number, [], flags: 0x01)
+    request(number, flags: 0x01)
+    pass(number, isFromServer: true, flags: 0x10)
+  }
+
+  /// A segment to nobody that is known.
+  mutating func stray(_ number: Int) {
+    if ends.isEmpty { ends.append(Ends()) }
+    write(number, isFromServer: false, flags: 0x10, [])
+    put16(8_080, at: 22)
+    hand()
+    engine.recycle()
+  }
+
+  // MARK: Packets
+
+  private mutating func pass(_ number: Int, isFromServer: Bool, flags: UInt8, _ payload: [UInt8] = []) {
+    write(number, isFromServer: isFromServer, flags: flags, payload)
+    let verdict = hand()
+    let taken = UInt32(payload.count) + (flags & 0x03 != 0 ? 1 : 0)
+    if isFromServer { ends[number].server &+= taken } else { ends[number].client &+= taken }
+    switch verdict {
+    case .accept: packet.withUnsafeBytes { arrived(number, $0, $0.count) }
+    case .drop: break
+    case .mangle(let packet, _): arrived(number, engine.output.pieces[packet.pieces.lowerBound], packet.length)
+    }
+    for injection in engine.output.injections {
+      arrived(number, engine.output.pieces[injection.packet.pieces.lowerBound], injection.packet.length)
+    }
+    engine.recycle()
+  }
+
+  /// Takes note of a packet of `length` octets that leaves with these headers.
+  private mutating func arrived(_ number: Int, _ headers: UnsafeRawBufferPointer, _ length: Int) {
+    func number32(_ at: Int) -> UInt32 { UInt32(bigEndian: headers.loadUnaligned(fromByteOffset: at, as: UInt32.self)) }
+    let payload = length - 20 - Int(headers[32] >> 4) * 4
+    let end = number32(24) &+ UInt32(payload) &+ (headers[33] & 0x03 != 0 ? 1 : 0)
+    if number32(20) >> 16 == 80 {
+      if Int32(bitPattern: end &- ends[number].serverArrived) > 0 { ends[number].serverArrived = end }
+    } else {
+      ends[number].acknowledged = number32(28)
+      if Int32(bitPattern: end &- ends[number].clientArrived) > 0 { ends[number].clientArrived = end }
     }
   }
 
-  /// - Returns: octets of payload in what leaves; nil where nothing does.
-  private mutating func pass(
-    _ number: Int, isFromServer: Bool, flags: UInt8, sequence: UInt32, acknowledgement: UInt32, _ payload: [UInt8] = []
-  ) -> Int? {
+  @discardableResult
+  private mutating func hand() -> Verdict {
+    now = Instant(nanoseconds: now.nanoseconds + 1_000)
+    metadata.isGSO = packet.count > 1_500
+    let buffer = engine.receiveBuffers(1)[0]
+    buffer.copyBytes(from: packet)
+    return engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)
+  }
+
+  private mutating func write(_ number: Int, isFromServer: Bool, flags: UInt8, _ payload: [UInt8]) {
     let client = (address: 0x0a00_0000 + UInt32(number / 60_000), port: UInt16(1_024 + number % 60_000))
     let server = (address: UInt32(0xc000_0201), port: UInt16(80))
     let (source, destination) = isFromServer ? (server, client) : (client, server)
+    let state = number < ends.count ? ends[number] : Ends()
     packet.removeSubrange(40...)
     let isOpening = flags & 0x02 != 0
     // The segments that both ends take: 1,460 octets.
@@ -62,22 +161,11 @@ struct Conversations: ~Copyable {
     put32(destination.address, at: 16)
     put16(source.port, at: 20)
     put16(destination.port, at: 22)
-    put32(sequence, at: 24)
-    put32(acknowledgement, at: 28)
+    put32(isFromServer ? state.server : state.client, at: 24)
+    put32(flags & 0x10 == 0 ? 0 : isFromServer ? state.clientArrived : state.serverArrived, at: 28)
     packet[32] = isOpening ? 0x60 : 0x50
     packet[33] = flags
     put16(65_535, at: 34)
-
-    now = Instant(nanoseconds: now.nanoseconds + 1_000)
-    let buffer = engine.receiveBuffers(1)[0]
-    buffer.copyBytes(from: packet)
-    let verdict = engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)
-    defer { engine.recycle() }
-    switch verdict {
-    case .accept: return payload.count
-    case .drop: return nil
-    case .mangle(let packet, _): return packet.length - 40
-    }
   }
 
   private mutating func put16(_ value: UInt16, at index: Int) {

@@ -1,51 +1,32 @@
-// What the engine needs of memory, without a network.
+// What the engine needs of memory and of work, without a network.
 //
 //   EngineCost idle COUNT [MODULE...]   octets of resident memory for each of COUNT connections that are open and idle
-//   EngineCost busy [MODULE...]         allocations on the heap for each packet of one that is busy, acknowledgements among them
+//   EngineCost work [NUMBER]            all pieces of work, or one: a line for each, name, units and allocations, with tabs
 //
-// The modules stand in stages of their own, in front of what the server of a flow sends.
+// The modules stand in stages of their own, in front of what the server of a flow sends. Under callgrind with
+// --toggle-collect=counted --dump-after=counted the instructions of each piece of work are in a file of its own.
 import CAllocations
 import Engine
 import Glibc
 import Modules
 
-let kinds: [String: any ProcessingModule] = [
-  "adblock": make(AdBlock.self), "counter": make(Counter.self),
-  "replace-never": make(Replace.self, [("from", "never there"), ("to", "x")]),
-  "replace-each": make(Replace.self, [("from", "cat"), ("to", "caterpillar")]),
-]
-var words = CommandLine.arguments.dropFirst()
-let work = words.popFirst()
-let count = work == "idle" ? words.popFirst().flatMap { Int($0) } : 1
-let modules = words.compactMap { kinds[$0] }
-guard let work, ["idle", "busy"].contains(work), let count, modules.count == words.count else {
-  fatalError("usage: EngineCost idle COUNT | busy, then any of \(kinds.keys.sorted())")
-}
-var conversations = Conversations(modules)
-if work == "idle" {
+let kinds: [String: any ProcessingModule] = ["adblock": adBlock, "counter": counter]
+let words = Array(CommandLine.arguments.dropFirst())
+switch words.first {
+case "idle" where words.count > 1:
+  guard let count = Int(words[1]), words[2...].allSatisfy({ kinds[$0] != nil }) else { fallthrough }
+  var conversations = Conversations(words[2...].compactMap { kinds[$0] })
   let before = residentOctets()
   for number in 0..<count { conversations.open(number) }
   let held = conversations.engine.statistics.connections
   guard held == count else { fatalError("\(held) connections are held, not \(count)") }
   print((residentOctets() - before) / count)
-} else {
-  conversations.open(0)
-  let payload = Array("the cat sat on the mat; ".utf8) + [UInt8](repeating: 0x2e, count: 1_400)
-  // The first packets find room for everything that is kept; what comes behind them is the steady state.
-  conversations.send(2_000, payload)
-  let before = allocation_count()
-  conversations.send(10_000, payload)
-  print(Double(allocation_count() - before) / 20_000)
-}
-
-func make<Module: ProcessingModule>(_ kind: Module.Type, _ given: [(key: String, value: String)] = [])
-  -> any ProcessingModule
-{
-  guard let arguments = try? Arguments(given, for: kind.description.parameters), let module = try? kind.init(arguments)
-  else {
-    fatalError("\(kind) takes other arguments")
+case "work" where words.count <= 2:
+  for (number, work) in works.enumerated() where words.count == 1 || words[1] == String(number) {
+    print(work.name, work.units, work.allocations(), separator: "\t")
   }
-  return module
+default:
+  fatalError("usage: EngineCost idle COUNT [MODULE...] | work [NUMBER]; the modules: \(kinds.keys.sorted())")
 }
 
 func residentOctets() -> Int {

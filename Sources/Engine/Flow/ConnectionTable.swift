@@ -1,7 +1,7 @@
 /// The connections of one engine, found by their ends.
 ///
 /// Each lies in memory of its own and never moves, so that a growing table stops no packet for longer than its index
-/// takes to grow. The index is a `Dictionary`, whose hashing is seeded: who chooses the ports does not choose the buckets.
+/// takes to grow. Hashing is seeded: who chooses the ports does not choose the buckets.
 @safe struct ConnectionTable: ~Copyable {
   /// A place in the table. The generation tells whether it is still the same connection that lives there.
   struct Place: Hashable, Sendable {
@@ -9,7 +9,7 @@
     var generation: UInt32
   }
 
-  private var index: [ConnectionKey: UInt32] = [:]
+  private var index = SlotIndex()
   private var slots: ContiguousArray<UnsafeMutablePointer<Connection>?> = unsafe []
   private var generations: ContiguousArray<UInt32> = []
   private var vacant: ContiguousArray<UInt32> = []
@@ -21,20 +21,24 @@
 
   init() {}
 
+  deinit {
+    for slot in unsafe slots.indices where unsafe slots[slot] != nil { free(UInt32(slot)) }
+  }
+
   var count: Int { index.count }
 
   /// The slot of the connection between the two ends.
-  func find(_ key: ConnectionKey) -> UInt32? { index[key] }
+  func find(_ key: ConnectionKey) -> UInt32? { index.find(key.hashValue) { self[$0].key == key } }
 
   /// The connection in a slot that is in use.
   subscript(slot: UInt32) -> Connection {
-    _read {
+    @inline(__always) unsafeAddress {
       guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
-      yield unsafe connection.pointee
+      return unsafe UnsafePointer(connection)
     }
-    _modify {
+    @inline(__always) unsafeMutableAddress {
       guard let connection = unsafe slots[Int(slot)] else { preconditionFailure("no connection in this slot") }
-      yield unsafe &connection.pointee
+      return unsafe connection
     }
   }
 
@@ -58,7 +62,7 @@
       unsafe slots.append(memory)
       generations.append(0)
     }
-    index[key] = slot
+    index.insert(slot, key.hashValue)
     return slot
   }
 
@@ -66,12 +70,17 @@
   mutating func remove(_ slot: UInt32, in pool: SlabPool) {
     guard let memory = unsafe slots[Int(slot)] else { return }
     unsafe memory.pointee.removeAll(in: pool)
-    unsafe index[memory.pointee.key] = nil
-    unsafe memory.deinitialize(count: 1)
-    unsafe memory.deallocate()
+    unsafe index.remove(slot, memory.pointee.key.hashValue)
+    free(slot)
     unsafe slots[Int(slot)] = nil
     generations[Int(slot)] &+= 1
     vacant.append(slot)
+  }
+
+  private func free(_ slot: UInt32) {
+    guard let memory = unsafe slots[Int(slot)] else { return }
+    unsafe memory.deinitialize(count: 1)
+    unsafe memory.deallocate()
   }
 
   /// A connection that may make room for another, if there is one among the next few.
@@ -84,7 +93,7 @@
   }
 
   /// Octets that the connections themselves take.
-  var memory: Int { count * MemoryLayout<Connection>.stride }
+  var memory: Int { count * (MemoryLayout<Connection>.stride + 2 * MemoryLayout<Half>.stride) }
 
   /// The slots in use.
   var occupied: [UInt32] {

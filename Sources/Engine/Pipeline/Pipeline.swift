@@ -49,6 +49,18 @@ struct Pipeline {
       if members.count > 1 { heads.insert(Head(position: position(member), member: member)) }
     }
 
+    /// Moves everything in `stream` to the tail. A stage with nothing in it has no memory for it either.
+    mutating func takeIn(_ stream: inout SegmentQueue, _ spares: inout SpareQueues) {
+      if input.isEmpty { input = spares.take() }
+      stream.move(all: &input)
+    }
+
+    /// As ``release(to:in:)``, and gives memory back that is not needed.
+    mutating func release(to stream: inout SegmentQueue, in pool: SlabPool, _ spares: inout SpareQueues) {
+      release(to: &stream, in: pool)
+      if input.isEmpty { spares.giveBack(&input) }
+    }
+
     /// Moves what all members have released to the end of `stream`.
     mutating func release(to stream: inout SegmentQueue, in pool: SlabPool) {
       let count = released()
@@ -88,22 +100,32 @@ struct Pipeline {
 
   /// One module at work in a stage.
   struct Member {
-    /// Index of the instance among the connection's.
-    var instance: Int
+    /// Since when its head has not moved while there was something to release.
+    var heldSince: Instant?
     /// Whether the instance works on this direction as its peer.
-    var isPeer: Bool
+    let isPeer: Bool
+    /// Whether its thread has been told of the end of the stream.
+    var isEndHanded = false
+    /// Whether it has been told of the end of the stream.
+    var isEnded = false
+    /// When it wants to be called, whether more has come or not.
+    var wakeTime: Instant?
+    private var instanceIndex: UInt32
     /// Octets of the stage's input that it has released, while others have not.
     var head = 0
     /// Octets of the stage's input that its thread has been given, where it has one.
     var handed = 0
-    /// Whether its thread has been told of the end of the stream.
-    var isEndHanded = false
-    /// Since when its head has not moved while there was something to release.
-    var heldSince: Instant?
-    /// When it wants to be called, whether more has come or not.
-    var wakeTime: Instant?
-    /// Whether it has been told of the end of the stream.
-    var isEnded = false
+
+    init(instance: Int, isPeer: Bool) {
+      instanceIndex = UInt32(instance)
+      self.isPeer = isPeer
+    }
+
+    /// Index of the instance among the connection's.
+    var instance: Int {
+      get { Int(instanceIndex) }
+      set { instanceIndex = UInt32(newValue) }
+    }
   }
 
   var stages: [Stage] = []
@@ -161,7 +183,7 @@ struct Pipeline {
   ) {
     var isEnded = isEnded
     for index in stages.indices {
-      stream.move(all: &stages[index].input)
+      stages[index].takeIn(&stream, &environment.spareQueues)
       for member in stages[index].members.indices {
         if let exchange = instances[stages[index].members[member].instance].exchange {
           hand(index, member, isEnded, patience, exchange, instances, environment.now)
@@ -169,7 +191,7 @@ struct Pipeline {
           work(index, member, isEnded, patience, identity, &instances, &environment)
         }
       }
-      stages[index].release(to: &stream, in: environment.pool)
+      stages[index].release(to: &stream, in: environment.pool, &environment.spareQueues)
       isEnded = isEnded && stages[index].isDone
       // What the source had removed behind its last octet.
       if isEnded { stages[index].input.move(all: &stream) }
@@ -189,7 +211,7 @@ struct Pipeline {
     instances: inout [ModuleInstance], _ environment: inout Environment
   ) {
     for index in stages.indices {
-      datagram.move(all: &stages[index].input)
+      stages[index].takeIn(&datagram, &environment.spareQueues)
       for member in stages[index].members.indices where unreleased(index, member) > 0 {
         let instance = stages[index].members[member].instance
         if !instances[instance].isOver, mayEdit || instances[instance].description.access == .read {
@@ -203,7 +225,7 @@ struct Pipeline {
         }
         stages[index].advance(member, by: unreleased(index, member))
       }
-      stages[index].release(to: &datagram, in: environment.pool)
+      stages[index].release(to: &datagram, in: environment.pool, &environment.spareQueues)
     }
   }
 
@@ -257,12 +279,12 @@ struct Pipeline {
     let state = stages[index].members[member]
     let tally = instances[state.instance].tally
     let description = instances[state.instance].description
-    var queue = SegmentQueue()
-    swap(&queue, &stages[index].input)
     let setting = unsafe Window.Setting(
       identity: identity, mayEdit: description.access == .edit, own: tally.own, isDatagram: isDatagram)
     var window = Window(
-      queue, from: state.head, pool: environment.pool, setting: setting, now: environment.now, mustRelease, isFinal)
+      stages[index].input.takeAll(), from: state.head, pool: environment.pool, setting: setting, now: environment.now,
+      mustRelease, isFinal,
+      spare: environment.spareQueues.take())
     do {
       if state.isPeer {
         try instances[state.instance].module.processPeer(&window)
@@ -281,7 +303,9 @@ struct Pipeline {
     tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
     if let wake = window.requests.wake { stages[index].members[member].wakeTime = environment.now + wake }
     instances[state.instance].take(window.requests, connection: identity.id, &environment)
-    stages[index].input = window.takeQueue()
+    var (queue, spare) = window.takeQueues()
+    swap(&stages[index].input, &queue)
+    environment.spareQueues.giveBack(&spare)
     stages[index].advance(member, by: released)
     return released
   }

@@ -72,9 +72,7 @@ extension ProcessingModule {
 extension ProcessingModule {
   /// ``description`` as it holds for this one.
   public var ownDescription: ModuleDescription {
-    var description = Self.description
-    description.access = access
-    return description
+    ModuleDescription(Self.description, access: access)
   }
 }
 
@@ -108,41 +106,72 @@ public struct ModuleDescription: Sendable {
   }
 
   /// The word that names the module in `pm attach FLOW KIND`.
-  public let kind: String
-  public let layer: Layer
-  public fileprivate(set) var access: Access
+  public var kind: String { shared.kind }
+  public var layer: Layer { shared.layer }
+  public let access: Access
   /// Whether the module also works on the peer direction of its connections, see ``ProcessingModule/processPeer(_:)``.
-  public let peer: Bool
+  public var peer: Bool { shared.peer }
   /// Whether the module is written as ``ProcessingModule/run(_:)`` alone and so needs a thread.
-  public let needsThread: Bool
-  public let parameters: [Parameter]
+  public var needsThread: Bool { shared.needsThread }
+  public var parameters: [Parameter] { shared.parameters }
   /// Names of what the module counts, in the order of ``Window/count(_:by:)``'s index.
-  public let counters: [String]
+  public var counters: [String] { shared.counters }
   /// How long bytes may be held before they must be released.
-  public let holdTime: Nanoseconds
+  public var holdTime: Nanoseconds { shared.holdTime }
   /// How many octets may be held before they must be released.
-  public let holdLimit: Int
+  public var holdLimit: Int { shared.holdLimit }
   /// Whether the module holds bytes to release them at times of its own. The end of the stream then waits until it has
   /// released all, ``Window/mustRelease`` is not set for it, and the source is slowed down to that pace by its window.
-  public let paces: Bool
+  public var paces: Bool { shared.paces }
   /// One sentence for `flowctl pm types`.
-  public let help: String
+  public var help: String { shared.help }
+
+  /// What all copies have in common: every module at work on a connection has one.
+  private let shared: Shared
+
+  private final class Shared: Sendable {
+    let kind: String
+    let layer: Layer
+    let peer: Bool
+    let needsThread: Bool
+    let parameters: [Parameter]
+    let counters: [String]
+    let holdTime: Nanoseconds
+    let holdLimit: Int
+    let paces: Bool
+    let help: String
+
+    init(
+      kind: String, layer: Layer, peer: Bool, needsThread: Bool, parameters: [Parameter], counters: [String],
+      holdTime: Nanoseconds, holdLimit: Int, paces: Bool, help: String
+    ) {
+      self.kind = kind
+      self.layer = layer
+      self.peer = peer
+      self.needsThread = needsThread
+      self.parameters = parameters
+      self.counters = counters
+      self.holdTime = holdTime
+      self.holdLimit = holdLimit
+      self.paces = paces
+      self.help = help
+    }
+  }
 
   public init(
     kind: String, layer: Layer = .app, access: Access, peer: Bool = false, needsThread: Bool = false,
     parameters: [Parameter] = [], counters: [String] = [], holdTime: Nanoseconds = .milliseconds(200),
     holdLimit: Int = 65_536, paces: Bool = false, help: String
   ) {
-    self.kind = kind
-    self.layer = layer
     self.access = access
-    self.peer = peer
-    self.needsThread = needsThread
-    self.parameters = parameters
-    self.counters = counters
-    self.holdTime = holdTime
-    self.holdLimit = holdLimit
-    self.paces = paces
-    self.help = help
+    shared = Shared(
+      kind: kind, layer: layer, peer: peer, needsThread: needsThread, parameters: parameters, counters: counters,
+      holdTime: holdTime, holdLimit: holdLimit, paces: paces, help: help)
+  }
+
+  /// The same with another access.
+  fileprivate init(_ description: ModuleDescription, access: Access) {
+    self.access = access
+    shared = description.shared
   }
 }

@@ -39,7 +39,7 @@ import DequeModule
 
   /// The segments in front of the place that was last worked at; `queue` goes on behind it. Work mostly goes forward, so
   /// it finds and changes its segments at the seam, and an edit costs the same however many there are.
-  private var passed = SegmentQueue()
+  private var passed: SegmentQueue
 
   /// What stays the same from one window of a module to the next.
   @safe struct Setting {
@@ -56,11 +56,14 @@ import DequeModule
     var reader: (any WindowReader)?
   }
 
-  /// - Parameter head: octets of `queue` that the module has released before.
+  /// - Parameters:
+  ///   - head: octets of `queue` that the module has released before.
+  ///   - spare: an empty queue to work with.
   init(
     _ queue: consuming SegmentQueue, from head: Int = 0, pool: SlabPool, setting: Setting, now: Instant,
-    _ mustRelease: Bool, _ isFinal: Bool
+    _ mustRelease: Bool, _ isFinal: Bool, spare: consuming SegmentQueue = SegmentQueue()
   ) {
+    passed = spare
     self.now = now
     self.base = head
     self.head = head
@@ -74,14 +77,17 @@ import DequeModule
   }
 
   /// Ends the window and gives the bytes back.
-  consuming func takeQueue() -> SegmentQueue {
+  consuming func takeQueue() -> SegmentQueue { takeQueues().queue }
+
+  /// Ends the window and gives the bytes back, and an empty queue.
+  consuming func takeQueues() -> (queue: SegmentQueue, spare: SegmentQueue) {
     // However much is held, a window in which little is looked at costs little.
     guard passed.segments.count < queue.segments.count else {
       queue.move(all: &passed)
-      return passed
+      return (passed, queue)
     }
     while let segment = passed.popLast() { queue.prepend(segment) }
-    return queue
+    return (queue, passed)
   }
 
   /// Octets released from the head on.
@@ -382,16 +388,25 @@ import DequeModule
 
   /// Inserts `bytes` in front of the octet at `position`, or at the end of the window.
   public mutating func insert(_ bytes: [UInt8], at position: Int) {
-    guard contains(position..<position), !bytes.isEmpty, isStream(), mayEdit(from: base + position) else { return }
+    unsafe bytes.withUnsafeBytes { unsafe insert($0, at: position) }
+  }
+
+  public mutating func insert(_ text: String, at position: Int) {
+    var text = text
+    text.withUTF8 { unsafe insert(UnsafeRawBufferPointer($0), at: position) }
+  }
+
+  private mutating func insert(_ bytes: UnsafeRawBufferPointer, at position: Int) {
+    guard contains(position..<position), unsafe !bytes.isEmpty, isStream(), mayEdit(from: base + position)
+    else { return }
     cut(at: base + position)
     var done = 0
     // One slab does not hold more than its size; longer insertions take several.
     while done < bytes.count {
       let length = min(bytes.count - done, SlabPool.largest)
       // Memory that is exhausted lets no more packets in; an edit of what is in is never left half done.
-      let (slab, start, stop) = unsafe bytes.withUnsafeBytes {
-        unsafe pool.copyReserved(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
-      }
+      let (slab, start, stop) = unsafe pool.copyReserved(
+        UnsafeRawBufferPointer(rebasing: bytes[done..<done + length]))
       passed.append(.inserted(slab, start, stop))
       done += length
     }
@@ -404,8 +419,6 @@ import DequeModule
   public mutating func replace(at position: Int, with number: UInt16) {
     replace(position..<position + 2, with: [UInt8(number >> 8), UInt8(truncatingIfNeeded: number)])
   }
-
-  public mutating func insert(_ text: String, at position: Int) { insert(Array(text.utf8), at: position) }
 
   /// Puts `bytes` in the place of the octets of `range`.
   public mutating func replace(_ range: Range<Int>, with bytes: [UInt8]) {

@@ -4,20 +4,33 @@ import DequeModule
 struct SegmentQueue {
   private(set) var segments: Deque<Segment> = []
   /// Octets in all.
-  private(set) var count = 0
+  var count: Int { Int(octets) }
+  private var octets: UInt32 = 0
+  /// Whether it has had so many segments that its memory is not to be kept for others.
+  private(set) var hasBeenLong = false
+
+  private static var longCount: Int { 1_024 }
 
   var isEmpty: Bool { segments.isEmpty }
 
   /// Takes over the reference that comes with `segment`.
   mutating func append(_ segment: Segment) {
-    count += segment.count
+    octets += UInt32(segment.count)
     segments.append(segment)
+    if segments.count > Self.longCount { hasBeenLong = true }
+  }
+
+  /// Takes everything out, with the memory that it lies in.
+  mutating func takeAll() -> SegmentQueue {
+    var all = SegmentQueue()
+    swap(&all, &self)
+    return all
   }
 
   /// Takes the first segment off, its reference with it.
   mutating func popFirst() -> Segment? {
     guard let segment = segments.popFirst() else { return nil }
-    count -= segment.count
+    octets -= UInt32(segment.count)
     return segment
   }
 
@@ -31,7 +44,7 @@ struct SegmentQueue {
         continue
       }
       left -= first.count
-      count -= first.count
+      self.octets -= UInt32(first.count)
       destination.append(segments.removeFirst())
     }
   }
@@ -93,14 +106,15 @@ struct SegmentQueue {
 
   /// Puts `segment` in front of all others; takes over its reference.
   mutating func prepend(_ segment: Segment) {
-    count += segment.count
+    octets += UInt32(segment.count)
     segments.prepend(segment)
+    if segments.count > Self.longCount { hasBeenLong = true }
   }
 
   /// Takes the last segment off, its reference with it.
   mutating func popLast() -> Segment? {
     guard let segment = segments.popLast() else { return nil }
-    count -= segment.count
+    octets -= UInt32(segment.count)
     return segment
   }
 

@@ -123,8 +123,8 @@ extension Connection {
   /// Whether the numbers of a segment are near the window of its direction. Of others its destination takes no notice
   /// (RFC 9293 section 3.10.7.4), so neither do we: whoever forges them has to guess.
   private func isNearWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
-    let sender = self[direction].sender
-    return arrival.sequence - sender.told >= -65_536 && arrival.sequence - sender.offeredEdge <= 65_536
+    return arrival.sequence - self[direction].sender.told >= -65_536
+      && arrival.sequence - self[direction].sender.offeredEdge <= 65_536
   }
 
   /// Lets a segment without data pass, mapped.
@@ -146,14 +146,13 @@ extension Connection {
 
   /// The number for a segment that carries no new octets.
   private func mapped(_ sequence: InSequence, _ direction: Direction) -> OutSequence {
-    let sender = self[direction].sender
-    if sender.map.isIdentity { return OutSequence(sequence.raw) }
+    if self[direction].sender.map.isIdentity { return OutSequence(sequence.raw) }
     let next = self[direction].receiver.next
-    if sequence >= next { return sender.next }
+    if sequence >= next { return self[direction].sender.next }
     // Keep-alives and window probes (RFC 9293 section 3.8.4) stand one in front of what comes next, on either side. What the
     // destination has not acknowledged comes next there: it may have dropped that.
-    if sequence + 1 == next { return sender.unacknowledged + -1 }
-    return .earlier(sender.map.start(sequence), sender.next)
+    if sequence + 1 == next { return self[direction].sender.unacknowledged + -1 }
+    return .earlier(self[direction].sender.map.start(sequence), self[direction].sender.next)
   }
 
   // MARK: Resets
@@ -163,17 +162,17 @@ extension Connection {
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
     let next = self[direction].receiver.next
-    let sender = self[direction].sender
     // The destination takes only the exact number, so one that is not must not become so. What modules hold it never gets.
     let sequence: OutSequence
     if arrival.sequence >= next {
-      sequence = sender.next + (arrival.sequence - next)
-    } else if let image = sender.map.image(arrival.sequence) {
+      sequence = self[direction].sender.next + (arrival.sequence - next)
+    } else if let image = self[direction].sender.map.image(arrival.sequence) {
       sequence = image
     } else {
       // What is acknowledged stays in front of all that the destination may expect, and what was removed goes behind it.
-      let distance = arrival.sequence - sender.map.acknowledgement(sender.unacknowledged)
-      sequence = (distance > 0 ? sender.next : sender.unacknowledged) + distance
+      let distance =
+        arrival.sequence - self[direction].sender.map.acknowledgement(self[direction].sender.unacknowledged)
+      sequence = (distance > 0 ? self[direction].sender.next : self[direction].sender.unacknowledged) + distance
     }
     if arrival.sequence == next { enter(.closed) }
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
@@ -216,9 +215,9 @@ extension Connection {
 
   /// Whether a segment before its turn begins in the window that its source has been offered, and in front of its FIN.
   private func isEarlyInWindow(_ arrival: Arrival, _ direction: Direction) -> Bool {
-    let receiver = self[direction].receiver
-    let distance = arrival.sequence - receiver.next
-    return !receiver.isEnded && distance > 0 && distance <= acceptableEdge(direction) - receiver.next
+    let distance = arrival.sequence - self[direction].receiver.next
+    return !self[direction].receiver.isEnded && distance > 0
+      && distance <= acceptableEdge(direction) - self[direction].receiver.next
   }
 
   /// The edge in front of which a segment has to begin. Where packets pass unread, a source that guesses well may have one
@@ -240,12 +239,12 @@ extension Connection {
     _ arrival: Arrival, _ offset: Int, _ direction: Direction, _ acknowledgement: Acknowledgement,
     _ environment: inout Environment
   ) -> Verdict {
-    let sender = self[direction].sender
     let before = (
-      jumps: sender.map.jumps, input: sender.map.inputEnd, output: sender.map.outputEnd, pending: sender.pending,
+      jumps: self[direction].sender.map.jumps, input: self[direction].sender.map.inputEnd,
+      output: self[direction].sender.map.outputEnd, pending: self[direction].sender.pending,
       number: arrival.sequence
     )
-    var stream = SegmentQueue()
+    var stream = environment.spareQueues.take()
     var isWhole = true
     let isReported = usesSACK && self[direction].early?.isReported == true
     let isTold = self[direction].early?.isPending == false
@@ -271,18 +270,18 @@ extension Connection {
           isReported: isReported, isTold: isTold))
     }
 
-    let map = self[direction].sender.map
     let count = arrival.payloadCount + (arrival.isFinish ? 1 : 0)
     let isUntouched =
-      isWhole && fits(arrival) && offset == 0 && before.pending == 0 && before.jumps == map.jumps
+      isWhole && fits(arrival) && offset == 0 && before.pending == 0 && before.jumps == self[direction].sender.map.jumps
       && before.input == before.number
-      && map.inputEnd >= before.input + count
-    if isUntouched, before.output + count <= self[direction].sender.windowEdge || map.isIdentity {
+      && self[direction].sender.map.inputEnd >= before.input + count
+    if isUntouched, before.output + count <= self[direction].sender.windowEdge || self[direction].sender.map.isIdentity
+    {
       self[direction].sender.sent(upTo: before.output + count, at: environment.now)
       let verdict = passWhole(arrival, direction, before.output, acknowledgement, &environment)
       // What waited behind it may have passed already, or leaves now.
       self[direction].sender.sent(
-        upTo: .earlier(map.outputEnd, self[direction].passedEdge), at: environment.now)
+        upTo: .earlier(self[direction].sender.map.outputEnd, self[direction].passedEdge), at: environment.now)
       transmitPending(direction, &environment)
       return verdict
     }
@@ -295,7 +294,8 @@ extension Connection {
     let vehicle = Vehicle(arrival: arrival, acknowledgement: acknowledgement)
     let verdict = transmit(from: from, upTo: upTo, direction, vehicle, &environment)
     // What waited behind it may have passed already, beyond the window as well.
-    self[direction].sender.sent(upTo: .earlier(map.outputEnd, self[direction].passedEdge), at: environment.now)
+    self[direction].sender.sent(
+      upTo: .earlier(self[direction].sender.map.outputEnd, self[direction].passedEdge), at: environment.now)
     return verdict ?? probe(direction, vehicle, &environment)
       ?? passOn(arrival, direction, acknowledgement, &environment)
   }
@@ -324,12 +324,11 @@ extension Connection {
       }
     }
     if arrival.isFinish { self[direction].receiver.acceptFinish(arrival.sequence + arrival.payloadCount) }
-    self[direction].recentEarly = arrival.sequence
     if passes {
       self[direction].passedEdge = .later(self[direction].passedEdge, OutSequence(arrival.sequenceEnd.raw))
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
-    if noteEarly(direction, &environment) {
+    if noteEarly(arrival, direction, &environment) {
       // A duplicate acknowledgement for every segment, as a receiver gives it (RFC 5681 section 3.2).
       acknowledgeToSource(direction, &environment)
     } else if isFirst {
@@ -385,16 +384,15 @@ extension Connection {
   /// Whether what a retransmission carries is what left before, as far as that is not acknowledged yet; octets that the
   /// destination has do not matter to it any more.
   private func isAsSent(_ arrival: Arrival, _ direction: Direction, _ pool: SlabPool) -> Bool {
-    let sender = self[direction].sender
     let start = OutSequence(arrival.tcp.sequence)
     let end = start + arrival.payloadCount
-    let first = OutSequence.later(start, sender.unacknowledged)
-    let last = OutSequence.earlier(end, sender.next)
-    guard end <= sender.next + (sender.finish == nil ? 0 : -1) else { return false }
+    let first = OutSequence.later(start, self[direction].sender.unacknowledged)
+    let last = OutSequence.earlier(end, self[direction].sender.next)
+    guard end <= self[direction].sender.next + (self[direction].sender.finish == nil ? 0 : -1) else { return false }
     guard first < last else { return true }
     var isSame = true
     var at = arrival.payloadStart + UInt32(first - start)
-    sender.eachPiece(from: first, upTo: last) { slab, from, upTo in
+    self[direction].sender.eachPiece(from: first, upTo: last) { slab, from, upTo in
       let mine = unsafe pool.bytes(slab, from, upTo)
       let theirs = unsafe pool.bytes(arrival.slab, at, at + (upTo - from))
       if isSame { isSame = unsafe mine.elementsEqual(theirs) }

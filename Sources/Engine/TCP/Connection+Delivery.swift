@@ -24,9 +24,8 @@ extension Connection {
 
   /// When what is held is acknowledged.
   func holdAcknowledgement(_ direction: Direction) -> Instant? {
-    let half = self[direction]
-    guard !isObserved, let since = half.pipeline.heldSince, half.sender.isIdle,
-      half.receiver.dataEnd > half.sender.told
+    guard !isObserved, let since = self[direction].pipeline.heldSince, self[direction].sender.isIdle,
+      self[direction].receiver.dataEnd > self[direction].sender.told
     else {
       return nil
     }
@@ -84,9 +83,8 @@ extension Connection {
   /// Whether an acknowledgement with `blocks` shows for the first time that something is lost: it is the third repetition
   /// (RFC 5681 section 3.2), or the last octet under way has arrived, so that no three will come (RFC 5827 section 3.2).
   private func isLossShown(_ direction: Direction, duplicates: UInt32, _ blocks: SACKBlocks) -> Bool {
-    let sender = self[direction].sender
-    if duplicates == 2, sender.duplicates == 3 { return true }
-    return !blocks.isEmpty && sender.duplicates > duplicates && sender.isSettled
+    if duplicates == 2, self[direction].sender.duplicates == 3 { return true }
+    return !blocks.isEmpty && self[direction].sender.duplicates > duplicates && self[direction].sender.isSettled
   }
 
   /// Sends octets again of our own accord.

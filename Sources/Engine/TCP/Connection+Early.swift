@@ -5,11 +5,13 @@
 extension Connection {
   /// Notes that a segment of `direction` has come before its turn. Returns whether its source may be told of it now, and has
   /// been told of all before.
-  mutating func noteEarly(_ direction: Direction, _ environment: inout Environment) -> Bool {
+  mutating func noteEarly(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) -> Bool {
     reportEarly(direction, &environment)
     if self[direction].early == nil {
-      self[direction].early = Half.Early(deadline: environment.now + self[direction].sender.roundTrip.bound)
+      self[direction].early = Half.Early(
+        recent: arrival.sequence, deadline: environment.now + self[direction].sender.roundTrip.bound)
     }
+    self[direction].early?.recent = arrival.sequence
     let isTold = tellsEarly(direction, at: environment.now)
     if isTold { self[direction].early?.isReported = true } else { self[direction].early?.isPending = true }
     return isTold
@@ -85,16 +87,16 @@ extension Connection {
   /// lost behind us.
   func tellsEarly(_ direction: Direction, at now: Instant) -> Bool {
     guard let early = self[direction].early, !isTransparent(direction) else { return false }
-    let sender = self[direction].sender
-    guard sender.told < self[direction].receiver.next else { return true }
+    guard self[direction].sender.told < self[direction].receiver.next else { return true }
     if early.deadline <= now { return true }
-    return usesSACK && sender.map.inputEnd == self[direction].receiver.next && sender.pending == 0 && sender.isSettled
+    return usesSACK && self[direction].sender.map.inputEnd == self[direction].receiver.next
+      && self[direction].sender.pending == 0 && self[direction].sender.isSettled
   }
 
   /// The SACK blocks for what waits, as many as find room: that of the segment that came last first (RFC 2018 section 4).
   func earlyBlocks(_ direction: Direction) -> SACKBlocks {
     var blocks = SACKBlocks()
-    self[direction].receiver.outOfOrder.blocks(recent: self[direction].recentEarly, limit: blockLimit) {
+    self[direction].receiver.outOfOrder.blocks(recent: self[direction].early?.recent, limit: blockLimit) {
       blocks.append(left: $0.raw, right: $1.raw)
     }
     return blocks

@@ -20,6 +20,16 @@ extension Connection {
     return synPassed(arrival, .toServer, &environment)
   }
 
+  /// What it was before anything but the client's SYN had come, not restricted.
+  func unanswered() -> Connection {
+    var connection = Connection(
+      id: id, client: client, server: server, isSeenOpening: true, isPrepared: isPrepared, now: opened)
+    connection.lastPacket = lastPacket
+    connection.instances = instances
+    for direction in Direction.allCases { connection[direction] = Half(openingOf: self[direction]) }
+    return connection
+  }
+
   /// Whether a segment of the server's answers the client's SYN. Others are of an earlier connection between the same ports,
   /// or forged: the client passes over them (RFC 9293 section 3.10.7.3), and so do we.
   func isAnswer(_ arrival: Arrival) -> Bool {

@@ -47,7 +47,7 @@ extension Connection {
       environment.pool.release(segment.slab)
       if outcome == .refused { endReading(direction, &environment) }
     case .inOrder(let offset):
-      var stream = SegmentQueue()
+      var stream = environment.spareQueues.take()
       if arrival.payloadCount > offset {
         guard let segment = kept(arrival, from: offset, environment.pool) else {
           endReading(direction, &environment)
@@ -79,7 +79,7 @@ extension Connection {
     self[direction].reading = .ended
     self[direction].receiver.removeAll(in: environment.pool)
     self[direction].receiver.acceptFinish(self[direction].receiver.next)
-    var stream = SegmentQueue()
+    var stream = environment.spareQueues.take()
     runPipeline(direction, &stream, &environment)
   }
 }

@@ -11,24 +11,23 @@ extension Connection {
     _ error: ICMPError, _ direction: Direction, isMadeHere: Bool, _ environment: inout Environment
   ) -> UInt32 {
     environment.counters.icmpErrors += 1
-    let sender = self[direction].sender
     let number = OutSequence(error.segment.sequence)
     // Of other numbers nothing is under way, so whoever forges an error has to guess (RFC 5927 section 4.1).
-    if number >= sender.unacknowledged, number <= sender.next {
+    if number >= self[direction].sender.unacknowledged, number <= self[direction].sender.next {
       if let mtu = error.mtu, narrow(to: mtu, error.segment, direction, &environment) {
         resendTooLong(error.segment, direction, isSourceTold: true, &environment)
       }
-      return InSequence.later(sender.told, sender.map.acknowledgement(number)).raw
+      return InSequence.later(self[direction].sender.told, self[direction].sender.map.acknowledgement(number)).raw
     }
     let unmapped = InSequence(error.segment.sequence)
-    if isMadeHere, unmapped >= sender.told, unmapped <= sender.offeredEdge {
+    if isMadeHere, unmapped >= self[direction].sender.told, unmapped <= self[direction].sender.offeredEdge {
       if let mtu = error.mtu { _ = narrow(to: mtu, error.segment, direction, &environment) }
       return unmapped.raw
     }
     // The source must find it as implausible as it is.
-    return number < sender.unacknowledged
-      ? (sender.told + (number - sender.unacknowledged)).raw
-      : (self[direction].receiver.next + (number - sender.next)).raw
+    return number < self[direction].sender.unacknowledged
+      ? (self[direction].sender.told + (number - self[direction].sender.unacknowledged)).raw
+      : (self[direction].receiver.next + (number - self[direction].sender.next)).raw
   }
 
   /// Takes note that a segment which was made here for `direction` did not leave, for it is longer than `mtu`.
@@ -36,8 +35,8 @@ extension Connection {
     _ segment: QuotedSegment, mtu: Int, _ direction: Direction, _ environment: inout Environment
   ) {
     let number = OutSequence(segment.sequence)
-    let sender = self[direction].sender
-    guard number >= sender.unacknowledged, number <= sender.next, narrow(to: mtu, segment, direction, &environment)
+    guard number >= self[direction].sender.unacknowledged, number <= self[direction].sender.next,
+      narrow(to: mtu, segment, direction, &environment)
     else { return }
     resendTooLong(segment, direction, isSourceTold: false, &environment)
   }
@@ -65,17 +64,19 @@ extension Connection {
   private mutating func resendTooLong(
     _ segment: QuotedSegment, _ direction: Direction, isSourceTold: Bool, _ environment: inout Environment
   ) {
-    let sender = self[direction].sender
     let from = OutSequence(segment.sequence)
     let headers = headerCount(isIPv6: segment.ip.isIPv6) - (segment.ip.isIPv6 ? 40 : 20)
     let count = max(0, segment.ip.totalLength - segment.ip.headerLength - headers)
-    let dataEnd = OutSequence.earlier(from + count, .earlier(sender.finish ?? sender.next, sender.next))
-    let sourceCount = sender.map.block(from, dataEnd).map { $0.right - $0.left } ?? 0
+    let dataEnd = OutSequence.earlier(
+      from + count, .earlier(self[direction].sender.finish ?? self[direction].sender.next, self[direction].sender.next))
+    let sourceCount = self[direction].sender.map.block(from, dataEnd).map { $0.right - $0.left } ?? 0
     guard from < dataEnd,
-      !isSourceTold || sourceCount <= sender.maximumSegment || from < sender.map.start(sender.told)
+      !isSourceTold || sourceCount <= self[direction].sender.maximumSegment
+        || from < self[direction].sender.map.start(self[direction].sender.told)
     else { return }
     // Its FIN went with it, or directly behind it.
-    resendHere((from, dataEnd == sender.finish ? sender.next : dataEnd), direction, &environment)
+    resendHere(
+      (from, dataEnd == self[direction].sender.finish ? self[direction].sender.next : dataEnd), direction, &environment)
   }
 
   /// Octets of IP and TCP header of a segment that is made here.

@@ -1,6 +1,6 @@
 /// The pipelines of a connection: running them, and changing them while it lives.
 extension Connection {
-  /// Runs the pipeline of `direction` over `stream` and hands what comes out to TCP out.
+  /// Runs the pipeline of `direction` over `stream` and hands what comes out to TCP out; `stream` is one of the spare queues.
   ///
   /// - Parameter patience: how many times its hold time a module may hold; nil where only new octets have come.
   mutating func runPipeline(
@@ -13,6 +13,7 @@ extension Connection {
     }
     run(direction, &stream, patience: patience, &environment)
     handOver(&stream, direction, environment.pool)
+    environment.spareQueues.giveBack(&stream)
     heedModules(&environment)
     endStream(direction)
   }
@@ -30,7 +31,7 @@ extension Connection {
       self[direction].sender.paced = 0
       return
     }
-    halves[direction.rawValue].pipeline.run(
+    halves[direction].pipeline.run(
       &stream, isEnded: self[direction].receiver.isEnded, patience: patience, identity: identity(direction),
       instances: &instances, &environment)
     self[direction].sender.paced = self[direction].pipeline.paced(instances)
@@ -49,7 +50,7 @@ extension Connection {
       stream.removeAll(in: pool)
       return
     }
-    halves[direction.rawValue].sender.append(&stream, in: pool)
+    halves[direction].sender.append(&stream, in: pool)
     if self[direction].sender.map.jumps > 0 { isEdited = true }
   }
 
@@ -58,11 +59,11 @@ extension Connection {
   /// Shows a segment to the modules of the layer `tcp` on one side. Returns what they want to become of it, nil where it goes
   /// on.
   mutating func see(
-    _ packet: inout PacketInHand, _ direction: Direction, _ side: KeyPath<Half, [Pipeline.Member]>,
+    _ packet: inout PacketInHand, _ direction: Direction, _ side: Half.Side,
     _ environment: inout Environment
   ) -> ModuleRequests.Fate? {
     var fate: ModuleRequests.Fate?
-    for member in self[direction][keyPath: side] where fate == nil && !instances[member.instance].isOver {
+    for member in self[direction].members(side) where fate == nil && !instances[member.instance].isOver {
       fate = instances[member.instance].see(
         &packet, isPeer: member.isPeer, identity: identity(direction), &environment)
     }
@@ -112,7 +113,7 @@ extension Connection {
     startThreads(place, &environment)
     for direction in Direction.allCases {
       var rest = SegmentQueue()
-      halves[direction.rawValue].pipeline.arrange(wanted[direction.rawValue], instances, &rest, in: environment.pool)
+      halves[direction].pipeline.arrange(wanted[direction.rawValue], instances, &rest, in: environment.pool)
       handOver(&rest, direction, environment.pool)
       self[direction].sender.holdCredit = self[direction].pipeline.holdLimit(instances)
     }
@@ -120,7 +121,7 @@ extension Connection {
     for direction in Direction.allCases where phase != .cut {
       // Who comes behind the end of a stream that is still on its way through the others has to be told.
       if self[direction].receiver.isEnded, self[direction].sender.finish == nil, !isObserved {
-        var stream = SegmentQueue()
+        var stream = environment.spareQueues.take()
         runPipeline(direction, &stream, &environment)
       }
       flush(direction, &environment)
@@ -258,7 +259,7 @@ extension Connection {
     let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
     instances[index].count(part)
     instances[index].take(part.requests, connection: id, &environment)
-    halves[direction.rawValue].pipeline.take(part, of: index, instances, &environment)
+    halves[direction].pipeline.take(part, of: index, instances, &environment)
     if part.isStaying { instances[index].isStaying = true }
     guard part.isGone else { return }
     instances[index].exchange = nil

@@ -42,7 +42,7 @@ extension Connection {
         acknowledgeHeld(direction, &environment)
       }
       if let due = holdDeadline(direction), due <= environment.now {
-        var stream = SegmentQueue()
+        var stream = environment.spareQueues.take()
         runPipeline(direction, &stream, patience: holdPatience(direction), &environment)
         flush(direction, &environment)
       }
@@ -55,7 +55,7 @@ extension Connection {
   /// Lets on what modules on threads of their own have returned.
   mutating func modulesReturned(_ environment: inout Environment) {
     for direction in Direction.allCases where phase != .cut {
-      var stream = SegmentQueue()
+      var stream = environment.spareQueues.take()
       runPipeline(direction, &stream, &environment)
     }
     guard phase != .cut, !isObserved else { return }
@@ -93,12 +93,12 @@ extension Connection {
   }
 
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
-    let half = self[direction]
     return ConnectionInfo.Direction(
-      flow: half.flow, octetsIn: half.octetsIn, octetsOut: isObserved ? half.octetsIn : half.sender.octetsOut,
-      held: half.pipeline.held,
-      unacknowledged: half.sender.inFlight, shift: half.sender.map.shift,
-      mapEntries: half.sender.map.runCount)
+      flow: self[direction].flow, octetsIn: self[direction].octetsIn,
+      octetsOut: isObserved ? self[direction].octetsIn : self[direction].sender.octetsOut,
+      held: self[direction].pipeline.held,
+      unacknowledged: self[direction].sender.inFlight, shift: self[direction].sender.map.shift,
+      mapEntries: self[direction].sender.map.runCount)
   }
 
   /// Where its modules stand, in the order of the stages.

@@ -24,9 +24,8 @@ extension Connection {
   mutating func resend(
     from: InSequence, upTo: InSequence, _ direction: Direction, _ vehicle: Vehicle?, _ environment: inout Environment
   ) -> Verdict? {
-    let sender = self[direction].sender
-    let first = OutSequence.later(sender.map.start(from), sender.unacknowledged)
-    let last = OutSequence.earlier(sender.map.end(upTo), sender.next)
+    let first = OutSequence.later(self[direction].sender.map.start(from), self[direction].sender.unacknowledged)
+    let last = OutSequence.earlier(self[direction].sender.map.end(upTo), self[direction].sender.next)
     guard first < last else { return nil }
     environment.counters.retransmitted += 1
     self[direction].sender.sentAgain(upTo: last)
@@ -39,10 +38,10 @@ extension Connection {
   /// Returns nil where nothing waits, or something is on its way already.
   @discardableResult
   mutating func probe(_ direction: Direction, _ vehicle: Vehicle?, _ environment: inout Environment) -> Verdict? {
-    let sender = self[direction].sender
-    guard sender.pending > 0, sender.inFlight == 0 else { return nil }
+    guard self[direction].sender.pending > 0, self[direction].sender.inFlight == 0 else { return nil }
     self[direction].sender.probes()
-    return transmit(from: sender.next, upTo: sender.next + 1, direction, vehicle, &environment)
+    return transmit(
+      from: self[direction].sender.next, upTo: self[direction].sender.next + 1, direction, vehicle, &environment)
   }
 
   /// Sends the octets from `from` up to `upTo`, cut to fit. Returns the verdict for the vehicle, or nil where there is
@@ -136,20 +135,19 @@ extension Connection {
     var flags = vehicle.arrival.tcp.flags.subtracting([.fin, .urg])
     if !isLast { flags.remove(.psh) }
     if isFinish { flags.insert(.fin) }
-    let sender = self[direction].sender
     let urgent = urgentPointer(from, upTo, direction)
     if urgent > 0 { flags.insert(.urg) }
     return mangle(
       vehicle.arrival, from, vehicle.acknowledgement, flags, count: upTo - from, urgent: urgent, &environment
     ) { output, pool in
-      sender.eachPiece(from: from, upTo: upTo) { output.add($0, $1, $2, in: pool) }
+      self[direction].sender.eachPiece(from: from, upTo: upTo) { output.add($0, $1, $2, in: pool) }
     }
   }
 
   /// Makes a mangled packet of the header that arrived, changed where it must be, and what `load` adds.
   ///
   /// - Parameter patch: makes further changes to the header; its second parameter is where the TCP header starts.
-  mutating func mangle(
+  func mangle(
     _ arrival: Arrival, _ sequence: OutSequence, _ acknowledgement: Acknowledgement, _ flags: TCPFlags, count: Int,
     urgent: UInt16, _ environment: inout Environment, patch: (inout MutableSpan<UInt8>, Int) -> Void = { _, _ in },
     load: (inout Output, SlabPool) -> Void
@@ -253,8 +251,7 @@ extension Connection {
     environment.output.begin()
     environment.output.add(slab, 0, UInt32(tcp + tcpCount), in: pool)
     pool.release(slab)
-    let sender = self[direction].sender
-    sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
+    self[direction].sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
     var header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<(tcp + tcpCount)])
       .bindMemory(to: UInt8.self).mutableSpan
     setChecksum(&header, tcp, ip, count: tcpCount + (upTo - from), environment.output)

@@ -5,7 +5,7 @@
 ///
 /// A segment carries data of one direction and acknowledges the other: what arrives from the client goes to the receiver
 /// of the one half and to the sender of the other.
-struct Connection {
+struct Connection: ~Copyable {
   enum Phase: String {
     case synSent = "syn-sent"
     case synReceived = "syn-received"
@@ -28,8 +28,8 @@ struct Connection {
   /// edited.
   let isPrepared: Bool
   /// A connection that begins anew between the same ends, of which the SYN has passed; one at the most.
-  var successor: [Connection] = []
-  var halves: InlineArray<2, Half>
+  var successor = Rare<Connection>()
+  var halves: Pair<Half>
   var instances: [ModuleInstance] = []
   /// Whether bytes have been changed: from then on the connection must not fall back to packets that pass unmapped.
   var isEdited = false
@@ -56,14 +56,14 @@ struct Connection {
     self.server = server
     self.isPrepared = isPrepared
     phase = isSeenOpening ? .synSent : .synReceived
-    halves = InlineArray(repeating: Half(start: InSequence(0)))
+    halves = Pair(Half(start: InSequence(0)), Half(start: InSequence(0)))
     opened = now
     lastPacket = now
   }
 
   subscript(direction: Direction) -> Half {
-    @inline(__always) _read { yield halves[direction.rawValue] }
-    @inline(__always) _modify { yield &halves[direction.rawValue] }
+    @inline(__always) unsafeAddress { unsafe halves.address(direction) }
+    @inline(__always) unsafeMutableAddress { unsafe halves.mutableAddress(direction) }
   }
 
   /// Which way a packet from `source` goes.

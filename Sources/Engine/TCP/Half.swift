@@ -1,40 +1,47 @@
 /// One direction of a connection: both TCBs, the pipeline between them, and what is needed to speak for its source.
-struct Half {
-  /// ``Flow/id`` of the flow that it belongs to.
-  var flow: UInt32?
+struct Half: ~Copyable {
+  // In an order that leaves few holes: there are as many of these as there are connections, twice.
+
   /// The fields of its first packet, by which it is classified.
   var flowKey: FlowKey?
+  /// Whether ``receiver`` knows where the stream stands; of a connection that is only observed.
+  var reading = Reading.unplaced
+  /// Whether packets made here for this direction must not be tracked.
+  var isUntracked = false
+  /// Whether the modules have been told that its source has ended it.
+  var isEndTold = false
+  /// ``Flow/id`` of the flow that it belongs to.
+  var flow: UInt32?
+  /// What the source offered in its SYN.
+  var offer = Offer()
   /// The number behind the source's SYN.
   private(set) var start: InSequence
-  /// The TCB towards the source.
-  var receiver: Receiver
+  /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
+  var passedEdge: OutSequence
+  /// SND.UP of the source: behind the last octet that it has called urgent.
+  var urgentEnd: InSequence?
+  /// The source as packets of its own show it; packets made here look the same.
+  var likeness: Likeness?
+  var octetsIn: UInt64 = 0
   var pipeline = Pipeline()
   /// Modules of the layer `tcp`: those that see its segments on their way in, and on their way out.
   var arrivals: [Pipeline.Member] = []
   var departures: [Pipeline.Member] = []
+  /// What waits in the OOSEQ queue, and what its source knows of it; nil where nothing does.
+  var early: Early? {
+    get { rareEarly.isEmpty ? nil : rareEarly.value }
+    set {
+      guard let newValue else { return rareEarly.clear() }
+      if rareEarly.isEmpty { rareEarly.put(newValue) } else { rareEarly.value = newValue }
+    }
+  }
+  private var rareEarly = Rare<Early>()
+  /// The TCB towards the source.
+  var receiver: Receiver
   /// The TCB towards the destination.
   var sender: Sender
   /// The retransmission timer, and for which state it was started.
   var retransmission: Retransmission?
-  /// Whether packets made here for this direction must not be tracked.
-  var isUntracked = false
-  /// SND.UP of the source: behind the last octet that it has called urgent.
-  var urgentEnd: InSequence?
-  /// What the source offered in its SYN.
-  var offer = Offer()
-  /// The first octet of the segment that last came before its turn.
-  var recentEarly: InSequence?
-  /// What waits in the OOSEQ queue, and what its source knows of it; nil where nothing does.
-  var early: Early?
-  /// Whether ``receiver`` knows where the stream stands; of a connection that is only observed.
-  var reading = Reading.unplaced
-  /// The source as packets of its own show it; packets made here look the same.
-  var likeness: Likeness?
-  var octetsIn: UInt64 = 0
-  /// Whether the modules have been told that its source has ended it.
-  var isEndTold = false
-  /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
-  var passedEdge: OutSequence
 
   /// - Parameter start: the number behind the source's SYN.
   init(start: InSequence) {
@@ -42,6 +49,18 @@ struct Half {
     receiver = Receiver(next: start)
     sender = Sender(start: start)
     passedEdge = OutSequence(start.raw)
+  }
+
+  /// What is known of the source of `other` from its SYN alone.
+  init(openingOf other: borrowing Half) {
+    self.init(start: other.start)
+    flow = other.flow
+    flowKey = other.flowKey
+    arrivals = other.arrivals
+    departures = other.departures
+    offer = other.offer
+    likeness = other.likeness
+    sender.roundTrip = other.sender.roundTrip
   }
 
   /// Begins with the number behind the source's SYN.
@@ -52,7 +71,16 @@ struct Half {
     passedEdge = OutSequence(start.raw)
   }
 
+  /// Where a module of the layer `tcp` sees a segment.
+  enum Side {
+    case arrival, departure
+  }
+
+  func members(_ side: Side) -> [Pipeline.Member] { side == .arrival ? arrivals : departures }
+
   struct Early {
+    /// The first octet of the segment that last came before its turn.
+    var recent: InSequence
     /// When the destination will have had the time to tell of all that left before.
     var deadline: Instant
     /// Whether there is something that the source is to be told of by then.
@@ -134,8 +162,8 @@ struct Half {
 
   /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.
   mutating func postponeEarly(at now: Instant) {
-    if receiver.outOfOrder.isEmpty { early = nil }
-    early?.deadline = now + sender.roundTrip.bound
+    if receiver.outOfOrder.isEmpty { rareEarly.clear() }
+    if !rareEarly.isEmpty { rareEarly.value.deadline = now + sender.roundTrip.bound }
   }
 
   mutating func removeAll(in pool: SlabPool) {

@@ -4,7 +4,7 @@ import DequeModule
 ///
 /// The first copy of an octet wins. Bounded in octets, as they really lie in memory, and in segments; what does not fit is
 /// refused, and the source sends it again.
-struct OutOfOrderQueue {
+struct OutOfOrderQueue: ~Copyable {
   private var segments: Deque<Segment> = []
   /// Octets of slabs held.
   private(set) var cost = 0

@@ -1,5 +1,5 @@
 /// The TCB towards the source: what has come in order, and what waits for its turn (RFC 9293 section 3.10.7.4).
-struct Receiver {
+struct Receiver: ~Copyable {
   /// RCV.NXT: the number expected next.
   private(set) var next: InSequence
   private(set) var outOfOrder = OutOfOrderQueue()

@@ -8,7 +8,7 @@ import DequeModule
 ///
 /// What left is kept until the destination acknowledges it: the first copy of an octet is the only one that it ever gets,
 /// whatever the source sends again.
-struct Sender {
+struct Sender: ~Copyable {
   /// Octets in the retransmit queue.
   private struct Piece {
     var slab: SlabID
@@ -25,12 +25,8 @@ struct Sender {
   private(set) var next: OutSequence
   /// Behind the last octet that the destination is known to have, whatever is missing in front of it.
   private var arrived: OutSequence
-  /// Behind what has been sent again and is not yet acknowledged.
-  private var resentEdge: OutSequence?
   /// The right edge of the destination's window, as it has been seen furthest.
   private(set) var windowEdge: OutSequence
-  /// The number of the FIN, once the stream has ended.
-  private(set) var finish: OutSequence?
 
   /// The acknowledgement that the source has been told furthest.
   private(set) var told: InSequence
@@ -51,10 +47,36 @@ struct Sender {
     /// Whether they have told it of all that had arrived by then.
     var isTold: Bool
   }
-  private var joints: Deque<Joint> = []
+
+  /// What there is only once something was lost, or came before its turn, or has become ours to deliver.
+  private struct Trouble {
+    var resentEdge: OutSequence?
+    var congestion: CongestionWindow?
+    var resentHere: (first: OutSequence, last: OutSequence)?
+    var joints: Deque<Joint> = []
+  }
+  private var trouble = Rare<Trouble>()
+
+  /// Has the values of ``trouble`` where there are none yet.
+  private mutating func expectTrouble() {
+    if trouble.isEmpty { trouble.put(Trouble()) }
+  }
+
+  /// Behind what has been sent again and is not yet acknowledged.
+  private var resentEdge: OutSequence? {
+    get { trouble.isEmpty ? nil : trouble.value.resentEdge }
+    set {
+      expectTrouble()
+      trouble.value.resentEdge = newValue
+    }
+  }
 
   /// Octets that modules hold to release them at times of their own: those take of the window that the source is offered.
-  var paced = 0
+  var paced: Int {
+    get { Int(pacedOctets) }
+    set { pacedOctets = UInt32(clamping: newValue) }
+  }
+  private var pacedOctets: UInt32 = 0
 
   /// Whether something has been acknowledged to the source before the destination had it.
   private(set) var hasOwned = false
@@ -62,12 +84,31 @@ struct Sender {
   /// Whether the octet at SND.UNA has left beyond the closed window, to ask for how long.
   private var hasProbed = false
 
-  /// How long acknowledgements take.
-  var roundTrip = RoundTrip()
+  /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
+  var windowScale: UInt8 = 0
+  /// Payload octets of the largest segment that the destination takes, options of ours deducted.
+  var maximumSegment: Int {
+    get { Int(segment) }
+    set { segment = UInt16(clamping: newValue) }
+  }
+  private var segment: UInt16 = 536
+
   /// How much of what is owed may be under way; nil until something has been.
-  var congestion: CongestionWindow?
+  private(set) var congestion: CongestionWindow? {
+    get { trouble.isEmpty ? nil : trouble.value.congestion }
+    set {
+      expectTrouble()
+      trouble.value.congestion = newValue
+    }
+  }
   /// From the first to the last of what has been sent again here and by nobody's wish; D-SACK of that is not the source's.
-  private var resentHere: (first: OutSequence, last: OutSequence)?
+  private var resentHere: (first: OutSequence, last: OutSequence)? {
+    get { trouble.isEmpty ? nil : trouble.value.resentHere }
+    set {
+      expectTrouble()
+      trouble.value.resentHere = newValue
+    }
+  }
   /// Duplicate acknowledgements in a row (RFC 5681 section 2).
   private(set) var duplicates: UInt32 = 0
 
@@ -81,14 +122,11 @@ struct Sender {
   /// Octets that have left, each counted once.
   private(set) var octetsOut: UInt64 = 0
 
-  /// Shift of the windows that the destination announces (RFC 7323), 0 until its SYN has been seen.
-  var windowScale: UInt8 = 0
-  /// Payload octets of the largest segment that the destination takes, options of ours deducted.
-  var maximumSegment: Int {
-    get { Int(segment) }
-    set { segment = UInt16(clamping: newValue) }
-  }
-  private var segment: UInt16 = 536
+  /// How long acknowledgements take.
+  var roundTrip = RoundTrip()
+
+  /// The number of the FIN, once the stream has ended.
+  private(set) var finish: OutSequence?
 
   /// Octets of a small piece, which is copied behind the one before it rather than listed by itself.
   private static var smallPiece: Int { 128 }
@@ -121,7 +159,7 @@ struct Sender {
   var isShutOut: Bool { unacknowledged < map.outputEnd && unacknowledged >= windowEdge }
   /// Whether there are octets that nobody but us delivers: those in front of what was acknowledged to the source already,
   /// those for which the source has nothing to send again, and those of which SACK blocks have told it that they are here.
-  var owes: Bool { owns || (joints.first?.isReported == true && unacknowledged < map.outputEnd) }
+  var owes: Bool { owns || (firstJoint?.isReported == true && unacknowledged < map.outputEnd) }
   /// Whether some of those were never under way by the source's congestion control.
   private var owns: Bool {
     unacknowledged < map.outputEnd && (told >= map.inputEnd || unacknowledged < map.start(told))
@@ -254,8 +292,10 @@ struct Sender {
     }
     duplicates = 0
     hasProbed = false
-    let largest = maximumSegment
-    congestion?.acknowledged(number - unacknowledged, segment: largest)
+    if !trouble.isEmpty {
+      let (fresh, largest) = (number - unacknowledged, maximumSegment)
+      trouble.value.congestion?.acknowledged(fresh, segment: largest)
+    }
     unacknowledged = number
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
@@ -308,35 +348,42 @@ struct Sender {
   /// receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what is lost of them is ours
   /// to deliver. Where they have not, it takes the time that they waited here for their round-trip time, and its
   /// retransmission timeout would grow by every loss; it is told as soon as something is missing.
-  mutating func acknowledgesTogether(_ joint: Joint) { joints.append(joint) }
+  mutating func acknowledgesTogether(_ joint: Joint) {
+    expectTrouble()
+    trouble.value.joints.append(joint)
+  }
 
   /// The joint that the source is told of next, once it has been told of all in front of it; nil where SACK blocks have no
   /// part in that.
   var jointAtHand: Joint? {
-    guard let joint = joints.first, joint.isReported, told >= joint.start else { return nil }
+    guard let joint = firstJoint, joint.isReported, told >= joint.start else { return nil }
     return joint
   }
 
   /// Notes that the source has been told of all that had arrived when the joint at hand was completed.
-  mutating func jointIsTold() { joints[0].isTold = true }
+  mutating func jointIsTold() { trouble.value.joints[0].isTold = true }
 
   /// Calls `body` with the blocks of what has waited and the source has not been told to be here for good, from the front.
   func eachWaited(_ body: (InSequence, InSequence) -> Bool) {
     // A block that begins with what is to be acknowledged next makes no sense (RFC 2018 section 4).
-    for joint in joints where joint.isReported && joint.waited.left > told && joint.waited.left < joint.waited.right {
+    guard isJoining else { return }
+    for joint in trouble.value.joints
+    where joint.isReported && joint.waited.left > told && joint.waited.left < joint.waited.right {
       guard body(joint.waited.left, joint.waited.right) else { return }
     }
   }
 
   /// Whether acknowledgements are kept for one to come.
-  var isJoining: Bool { !joints.isEmpty }
+  var isJoining: Bool { firstJoint != nil }
+
+  private var firstJoint: Joint? { trouble.isEmpty ? nil : trouble.value.joints.first }
 
   /// What the source may be told for an acknowledgement of `number`, without what is kept for the one to come.
   private mutating func acknowledgement(_ number: OutSequence) -> InSequence {
     let mapped = map.acknowledgement(number)
-    while let joint = joints.first {
+    while let joint = firstJoint {
       guard number >= joint.edge || (!joint.isReported && duplicates > 0) else { return .earlier(mapped, joint.start) }
-      joints.removeFirst()
+      trouble.value.joints.removeFirst()
     }
     return mapped
   }
@@ -359,7 +406,7 @@ struct Sender {
 
   /// What the source may be told now, without a word of the destination's.
   mutating func current() -> (acknowledgement: InSequence, window: Int) {
-    if joints.first?.isReported == false { joints.removeAll() }
+    if firstJoint?.isReported == false { trouble.value.joints.removeAll() }
     return translate(unacknowledged, window: windowEdge - unacknowledged)
   }
 

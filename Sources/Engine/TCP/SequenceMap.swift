@@ -15,7 +15,7 @@ import DequeModule
 ///
 /// Look-ups are binary searches; the map is pruned as both sides acknowledge, so its size is bounded by the edits in
 /// flight.
-struct SequenceMap {
+struct SequenceMap: ~Copyable {
   private struct Run {
     var input: InSequence
     var output: OutSequence
@@ -23,9 +23,10 @@ struct SequenceMap {
   }
 
   /// Never empty; the first may have no octets.
-  private var runs: Deque<Run>
-  /// Runs of what the destination has acknowledged, as far as it may report them as duplicates.
-  private var past: Deque<Run> = []
+  private var runs: Runs
+  /// Runs of what the destination has acknowledged, as far as it may report them as duplicates; the last without octets while
+  /// there is none.
+  private var past: Runs
   private static var pastLimit: Int { 32 }
   /// Octets of one past run: no window is as large.
   private static var pastRunLimit: UInt32 { 1 << 30 }
@@ -34,13 +35,41 @@ struct SequenceMap {
   /// Behind the last number of the destination that has been given out.
   private(set) var outputEnd: OutSequence
   /// Goes up whenever something leaves that is not just the next octet of the source.
-  private(set) var jumps = 0
+  private(set) var jumps: UInt32 = 0
+
+  /// Runs in order, one at the least; a single one takes nothing of the heap.
+  private struct Runs {
+    private var earlier: Deque<Run> = []
+    var last: Run
+
+    init(_ first: Run) { last = first }
+
+    var count: Int { earlier.count + 1 }
+
+    subscript(index: Int) -> Run {
+      @inline(__always) get { index < earlier.count ? earlier[index] : last }
+    }
+
+    var first: Run {
+      get { earlier.first ?? last }
+      set { if earlier.isEmpty { last = newValue } else { earlier[0] = newValue } }
+    }
+
+    mutating func append(_ run: Run) {
+      earlier.append(last)
+      last = run
+    }
+
+    /// Takes the first of several off.
+    mutating func removeFirst() -> Run { earlier.removeFirst() }
+  }
 
   /// A map in which nothing has been moved yet.
   init(start: InSequence) {
     inputEnd = start
     outputEnd = OutSequence(start.raw)
-    runs = [Run(input: start, output: outputEnd, count: 0)]
+    runs = Runs(Run(input: start, output: outputEnd, count: 0))
+    past = runs
   }
 
   var runCount: Int { runs.count }
@@ -50,7 +79,7 @@ struct SequenceMap {
 
   /// Whether every number still in the map stands for itself.
   var isIdentity: Bool {
-    runs.count == 1 && runs[0].input.raw == runs[0].output.raw && shift == 0
+    runs.count == 1 && runs.last.input.raw == runs.last.output.raw && shift == 0
   }
 
   // MARK: What leaves
@@ -63,7 +92,7 @@ struct SequenceMap {
       appendInserted(segment.count, acknowledged: acknowledged)
     } else if segment.count == 0 {
       inputEnd += Int(segment.sourceCount)
-      jumps += 1
+      jump()
     } else {
       appendKept(segment.count)
     }
@@ -71,9 +100,9 @@ struct SequenceMap {
 
   /// Notes `count` numbers that leave as they came.
   mutating func appendKept(_ count: Int) {
-    let last = runs.count - 1
-    if runs[last].input + Int(runs[last].count) == inputEnd, runs[last].output + Int(runs[last].count) == outputEnd {
-      runs[last].count += UInt32(count)
+    let last = runs.last
+    if last.input + Int(last.count) == inputEnd, last.output + Int(last.count) == outputEnd {
+      runs.last.count += UInt32(count)
     } else {
       runs.append(Run(input: inputEnd, output: outputEnd, count: UInt32(count)))
     }
@@ -82,19 +111,20 @@ struct SequenceMap {
   }
 
   private mutating func appendInserted(_ count: Int, acknowledged: InSequence) {
-    let last = runs.count - 1
-    let end = runs[last].input + Int(runs[last].count)
-    if runs[last].count > 0, end == inputEnd, runs[last].output + Int(runs[last].count) == outputEnd,
-      end > acknowledged
-    {
-      runs[last].count -= 1
-    } else if InSequence.earlier(acknowledged, inputEnd) > end, runs[last].output + Int(runs[last].count) == outputEnd {
+    let last = runs.last
+    let end = last.input + Int(last.count)
+    if last.count > 0, end == inputEnd, last.output + Int(last.count) == outputEnd, end > acknowledged {
+      runs.last.count -= 1
+    } else if InSequence.earlier(acknowledged, inputEnd) > end, last.output + Int(last.count) == outputEnd {
       // What was removed in front of it is acknowledged already, and stays so: the gap begins behind that.
       runs.append(Run(input: InSequence.earlier(acknowledged, inputEnd), output: outputEnd, count: 0))
     }
     outputEnd += count
-    jumps += 1
+    jump()
   }
+
+  /// Never back to 0.
+  private mutating func jump() { jumps = max(1, jumps &+ 1) }
 
   // MARK: Translation
 
@@ -150,7 +180,9 @@ struct SequenceMap {
   /// has acknowledged; nil where nothing of the source's is known to lie within.
   func duplicate(_ left: OutSequence, _ right: OutSequence) -> (left: InSequence, right: InSequence)? {
     var block: (left: InSequence, right: InSequence)?
-    for run in past.reversed() + [runs[0]] {
+    // From the latest of the past ones back, then the first of those that count.
+    for index in (-1..<past.count).reversed() {
+      let run = index < 0 ? runs.first : past[index]
       let first = OutSequence.later(left, run.output)
       let last = OutSequence.earlier(right, run.output + Int(run.count))
       guard first < last else { continue }
@@ -187,30 +219,31 @@ struct SequenceMap {
   /// Forgets what lies in front of `number`, which the destination has acknowledged. It must not go backwards.
   mutating func prune(acknowledged number: OutSequence) {
     while runs.count > 1, runs[1].output <= number { remember(runs.removeFirst()) }
-    let passed = number - runs[0].output
+    var first = runs.first
+    let passed = number - first.output
     guard passed > 0 else { return }
     // Within the run it moves along; within the gap behind it only the run goes, so that the gap keeps its beginning.
-    let moved = min(passed, Int(runs[0].count))
-    remember(Run(input: runs[0].input, output: runs[0].output, count: UInt32(moved)))
-    runs[0].input += moved
-    runs[0].output += moved
-    runs[0].count -= UInt32(moved)
-    if number >= outputEnd {
-      runs[0].input = inputEnd
-      runs[0].output = outputEnd
-      runs[0].count = 0
-    }
+    let moved = min(passed, Int(first.count))
+    remember(Run(input: first.input, output: first.output, count: UInt32(moved)))
+    first.input += moved
+    first.output += moved
+    first.count -= UInt32(moved)
+    if number >= outputEnd { first = Run(input: inputEnd, output: outputEnd, count: 0) }
+    runs.first = first
   }
 
   private mutating func remember(_ run: Run) {
     guard run.count > 0 else { return }
-    if let last = past.last, last.input + Int(last.count) == run.input, last.output + Int(last.count) == run.output {
-      past[past.count - 1].count = min(last.count + run.count, Self.pastRunLimit)
-      let dropped = Int(last.count + run.count - past[past.count - 1].count)
-      past[past.count - 1].input += dropped
-      past[past.count - 1].output += dropped
+    let last = past.last
+    if last.count == 0 {
+      past.last = run
+    } else if last.input + Int(last.count) == run.input, last.output + Int(last.count) == run.output {
+      past.last.count = min(last.count + run.count, Self.pastRunLimit)
+      let dropped = Int(last.count + run.count - past.last.count)
+      past.last.input += dropped
+      past.last.output += dropped
     } else {
-      if past.count == Self.pastLimit { past.removeFirst() }
+      if past.count == Self.pastLimit { _ = past.removeFirst() }
       past.append(run)
     }
   }

@@ -1,18 +1,21 @@
 /// What two ends say to each other by UDP: datagrams of the same addresses and ports, in both directions.
 ///
 /// Every datagram goes through the pipeline of its direction by itself and leaves at once, so nothing is ever held.
-struct Association {
+struct Association: ~Copyable {
   let id: UInt64
   /// Who sent the first datagram that was seen.
   let client: Endpoint
   let server: Endpoint
-  private var paths: InlineArray<2, Path>
+  private var paths: Pair<Path>
   private(set) var instances: [ModuleInstance] = []
   private(set) var isEdited = false
   /// What becomes of its datagrams, where a module has failed and its flow says so.
   private(set) var fate: ModuleRequests.Fate?
   private let opened: Instant
   var lastDatagram: Instant
+  /// Its neighbours in the order of ``AssociationTable``.
+  var older: Int?
+  var newer: Int?
 
   /// One direction.
   struct Path {
@@ -29,7 +32,7 @@ struct Association {
     self.id = id
     self.client = client
     self.server = server
-    paths = InlineArray(repeating: Path())
+    paths = Pair(Path(), Path())
     opened = now
     lastDatagram = now
   }
@@ -37,8 +40,8 @@ struct Association {
   var key: ConnectionKey { ConnectionKey(client, server) }
 
   subscript(direction: Direction) -> Path {
-    _read { yield paths[direction.rawValue] }
-    _modify { yield &paths[direction.rawValue] }
+    @inline(__always) unsafeAddress { unsafe paths.address(direction) }
+    @inline(__always) unsafeMutableAddress { unsafe paths.mutableAddress(direction) }
   }
 
   func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
@@ -56,7 +59,7 @@ struct Association {
     let identity = ConnectionIdentity(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
-    paths[direction.rawValue].pipeline.run(
+    paths[direction].pipeline.run(
       datagram: &datagram, mayEdit: mayEdit, limit: limit, identity: identity, instances: &instances,
       &environment)
     let asked = heedModules(&environment)

@@ -35,7 +35,7 @@ import Testing
   }
 
   /// The position up to which `number` acknowledges, as an offset from the first.
-  private static func acknowledged(_ map: SequenceMap, _ position: Int) -> Int {
+  private static func acknowledged(_ map: borrowing SequenceMap, _ position: Int) -> Int {
     map.acknowledgement(output(position)) - input(0)
   }
 
@@ -62,7 +62,7 @@ import Testing
     }
   }
 
-  private func check(_ map: SequenceMap, _ model: Model, from una: Int, told: Int, _ seed: UInt64) {
+  private func check(_ map: borrowing SequenceMap, _ model: Model, from una: Int, told: Int, _ seed: UInt64) {
     var previous = told
     for position in una...model.output {
       let acknowledgement = Self.acknowledged(map, position)

@@ -1,0 +1,172 @@
+import CAllocations
+import Engine
+import Glibc
+import Modules
+
+/// Pieces of work, each with a state that it starts from. What they cost is counted, not timed.
+struct Work: Sendable {
+  typealias Step = @Sendable (inout Conversations) -> Void
+
+  let name: String
+  /// How many of what is counted: packets, connections or octets.
+  let units: Int
+  let modules: [any ProcessingModule]
+  var others = 0
+  /// What comes before, not counted.
+  var prepare: Step = { $0.open(0) }
+  let run: Step
+
+  /// Does it once, and returns how often it took memory from the heap. For callgrind, its work is all in `counted`.
+  func allocations() -> UInt64 {
+    var conversations = Conversations(modules, others: others)
+    prepare(&conversations)
+    let before = allocation_count()
+    withUnsafeMutablePointer(to: &conversations) { place in
+      var context = Context(run: run, conversations: place)
+      withUnsafeMutablePointer(to: &context) { context in
+        counted({ $0!.assumingMemoryBound(to: Context.self).pointee.go() }, context)
+      }
+    }
+    return allocation_count() - before
+  }
+
+  private struct Context {
+    let run: Step
+    let conversations: UnsafeMutablePointer<Conversations>
+
+    func go() { run(&conversations.pointee) }
+  }
+}
+
+private let text = Array("the cat sat on the mat; ".utf8) + [UInt8](repeating: 0x2e, count: 1_376)
+private let keystroke = [UInt8](repeating: 0x2e, count: 40)
+private let advertisement = Array("<p>x</p><script src='https://x.doubleclick.net/a.js'></script>".utf8)
+private let page = advertisement + [UInt8](repeating: 0x2e, count: 1_400 - advertisement.count)
+private let superPacket = [UInt8](repeating: 0x2e, count: 60_000)
+private let getRequest = Array("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".utf8)
+private let response = Array(
+  "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 40\r\n\r\n".utf8) + keystroke
+private let pageHead = Array(
+  "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4000000000\r\n\r\n".utf8)
+
+/// So many packets from the server, each acknowledged.
+private func send(_ count: Int, _ payload: [UInt8]) -> Work.Step {
+  { conversations in
+    for _ in 0..<count {
+      conversations.respond(0, payload)
+      conversations.request(0)
+    }
+  }
+}
+
+/// Opened, and warm: the first packets find room for everything that is kept.
+private func warm(_ payload: [UInt8]) -> Work.Step {
+  { conversations in
+    conversations.open(0)
+    send(200, payload)(&conversations)
+  }
+}
+
+/// Clients that have asked for a page, and have its beginning.
+private func warmPages(_ clients: Int) -> Work.Step {
+  { conversations in
+    for client in 0..<clients {
+      conversations.open(client)
+      conversations.request(client, getRequest)
+      conversations.respond(client, pageHead)
+      conversations.request(client)
+    }
+    sendPages(clients, 20 * clients)(&conversations)
+  }
+}
+
+private func sendPages(_ clients: Int, _ count: Int) -> Work.Step {
+  { conversations in
+    for number in 0..<count {
+      conversations.respond(number % clients, page)
+      conversations.request(number % clients)
+    }
+  }
+}
+
+private func connections(_ count: Int) -> Work.Step {
+  { conversations in
+    for number in 0..<count {
+      conversations.open(number)
+      conversations.request(number, getRequest)
+      conversations.respond(number, response)
+      conversations.request(number)
+      conversations.close(number)
+    }
+  }
+}
+
+private func kind<Module: ProcessingModule>(_ kind: Module.Type, _ given: [(key: String, value: String)] = [])
+  -> any ProcessingModule
+{
+  guard let arguments = try? Arguments(given, for: kind.description.parameters), let module = try? kind.init(arguments)
+  else {
+    fatalError("\(kind) takes other arguments")
+  }
+  return module
+}
+
+let adBlock = kind(AdBlock.self)
+let counter = kind(Counter.self)
+private let replaceNever = kind(Replace.self, [("from", "never there"), ("to", "x")])
+private let replaceEach = kind(Replace.self, [("from", "cat"), ("to", "caterpillar")])
+
+/// A packet with data and its acknowledgement count as two.
+let works = [
+  Work(name: "in order, no module", units: 1_000, modules: [], prepare: warm(text), run: send(500, text)),
+  Work(name: "in order, counter", units: 1_000, modules: [counter], prepare: warm(text), run: send(500, text)),
+  Work(name: "small, counter", units: 1_000, modules: [counter], prepare: warm(keystroke), run: send(500, keystroke)),
+  Work(
+    name: "in order, two counters", units: 1_000, modules: [counter, counter], prepare: warm(text),
+    run: send(500, text)),
+  Work(
+    name: "in order, replace that never matches", units: 1_000, modules: [replaceNever], prepare: warm(text),
+    run: send(500, text)),
+  Work(name: "edit in each", units: 1_000, modules: [replaceEach], prepare: warm(text), run: send(500, text)),
+  Work(
+    name: "adblock, an ad in each", units: 1_000, modules: [adBlock], prepare: warmPages(1), run: sendPages(1, 500)),
+  Work(
+    name: "adblock, an ad in each, 1,000 streams", units: 4_000, modules: [adBlock], prepare: warmPages(1_000),
+    run: sendPages(1_000, 2_000)),
+  Work(
+    name: "out of order", units: 900, modules: [replaceNever], prepare: warm(text),
+    run: { conversations in
+      for _ in 0..<300 {
+        conversations.respondSwapped(0, text)
+        conversations.request(0)
+      }
+    }),
+  Work(
+    name: "retransmit", units: 900, modules: [replaceEach], prepare: warm(text),
+    run: { conversations in
+      for _ in 0..<300 {
+        conversations.respond(0, text)
+        conversations.repeatResponse(0, text)
+        conversations.request(0)
+      }
+    }),
+  Work(
+    name: "acknowledge, 40 edits under way", units: 39, modules: [replaceEach],
+    prepare: { conversations in
+      warm(text)(&conversations)
+      for _ in 0..<40 { conversations.respond(0, text) }
+    },
+    run: { conversations in
+      for _ in 0..<39 where !conversations.acknowledge(0, text.count) { fatalError("less has come") }
+    }),
+  Work(
+    name: "search an octet", units: 1_200_000, modules: [replaceNever], prepare: warm(superPacket),
+    run: { conversations in send(20, superPacket)(&conversations) }),
+  Work(
+    name: "classify, 1,000 flows of 8 shapes", units: 500, modules: [counter], others: 1_000,
+    run: { conversations in for number in 0..<500 { conversations.stray(number) } }),
+  Work(
+    name: "connection, counter", units: 300, modules: [counter], prepare: connections(300), run: connections(300)),
+  Work(
+    name: "connection, adblock", units: 300, modules: [adBlock], prepare: connections(300), run: connections(300)),
+]
