@@ -1,7 +1,7 @@
 """The paper's figures 4, 5 and 6, and some of our own, drawn from what was measured."""
 
 import plot
-from groups import PACKET_SIZES, STREAMS
+from groups import GROWTH, PACKET_SIZES, STREAMS
 
 
 def _bar(series, name, kind, label=None):
@@ -65,6 +65,18 @@ def draw(groups, machine):
                 "The paper has no scatter/gather I/O: it makes each packet contiguous with skb_linearize(), which by itself slows",
                 "vanilla forwarding to 3.50 Gbit/s on its 10G links; FlowOS takes a little more. Here NFQUEUE hands over whole",
                 "packets of segmentation offload; readers that cannot take them pay for the cutting.", foot])
+    if "growth" in groups:
+        series = groups["growth"].series
+        counts = sorted({count for numbers in GROWTH.values() for count in numbers})
+        rows = []
+        for what, numbers in GROWTH.items():
+            each = [series[f"{what}, {count}"] if count in numbers else None for count in counts]
+            rows.append((what, [one and one.median for one in each], [one and one.spread for one in each]))
+        figures["growth.svg"] = plot.lines(
+            "What a packet costs the engine, once there is much of something", "nanoseconds of CPU", counts, rows,
+            axis="connections, flows, modules, or edits before", caption=[
+                "Half of the packets carry 1,400 octets, half acknowledge them. Modules have to look at every octet, one after the",
+                "other; all else is to be flat.", foot])
     if "page" in groups:
         series = groups["page"].series
         figures["page.svg"] = plot.bars(

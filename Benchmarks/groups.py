@@ -447,6 +447,28 @@ def engine(bench):
     return group
 
 
+GROWTH = {"connections": (1, 10, 100, 1_000, 10_000), "flows": (1, 10, 100, 1_000), "modules": (1, 2, 4, 8, 16),
+          "edits": (1, 100, 10_000, 1_000_000)}
+
+
+def growth(bench):
+    """What a packet costs the engine, once there is much of something."""
+    group = Group("growth", "the engine alone: a packet, once there are so many", "ns of CPU")
+    program = kit.ROOT / "Benchmarks" / ".build" / "release" / "EngineCost"
+    counts = [(what, count) for what, numbers in GROWTH.items() for count in numbers]
+
+    def contender(what, count):
+        def measure():
+            return {f"{what}, {count}": Sample(float(kit.run([program, "grow", what, count], timeout=120).stdout))}
+        return measure
+    bench.turns(group, [contender(what, count) for what, count in counts])
+    for what, numbers in GROWTH.items():
+        # More modules have more to do; all else must not be felt.
+        bound = {} if what == "modules" else {"at_most": 1.25}
+        group.ratio(f"{what}, {numbers[-1]}", f"{what}, {numbers[0]}", **bound)
+    return group
+
+
 def ping(bench):
     """How long `flowctl ping` takes, from its start to its end."""
     group = Group("ping", "flowctl ping, the whole process", "ms")
@@ -464,4 +486,4 @@ def ping(bench):
 
 
 ALL = {group.__name__: group for group in (
-    stream, figure4, packets, page, streams, gso, small, latency, loss, engine, ping)}
+    stream, figure4, packets, page, streams, gso, small, latency, loss, engine, growth, ping)}

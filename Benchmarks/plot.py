@@ -80,8 +80,11 @@ def bars(title, unit, rows, *, caption=()):
 
 
 def lines(title, unit, positions, rows, *, axis, caption=()):
-    """A line for each of the rows (name, values, spreads), over `positions` that stand at equal distances."""
-    chart = Chart(title, unit, max(high for _, _, spreads in rows for _, high in spreads), caption=caption)
+    """A line for each of the rows (name, values, spreads), over `positions` that stand at equal distances.
+
+    Where a row has nothing at a position its value and spread are None.
+    """
+    chart = Chart(title, unit, max(spread[1] for _, _, spreads in rows for spread in spreads if spread), caption=caption)
     step = (chart.right - chart.left) / len(positions)
     places = [chart.left + step * (number + 0.5) for number in range(len(positions))]
     for x, position in zip(places, positions):
@@ -89,9 +92,10 @@ def lines(title, unit, positions, rows, *, axis, caption=()):
     chart.text((chart.left + chart.right) / 2, chart.bottom + 36, axis, anchor="middle")
     for number, (name, values, spreads) in enumerate(rows):
         colour = COLOURS[number % len(COLOURS)]
-        path = " ".join(f"{x:.1f},{chart.y(value):.1f}" for x, value in zip(places, values))
+        points = [point for point in zip(places, values, spreads) if point[1] is not None]
+        path = " ".join(f"{x:.1f},{chart.y(value):.1f}" for x, value, _ in points)
         chart.add(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for x, value, spread in zip(places, values, spreads):
+        for x, value, spread in points:
             chart.add(f'<circle cx="{x:.1f}" cy="{chart.y(value):.1f}" r="3.5" fill="{colour}"/>')
             chart.error(x, spread, colour)
         y = chart.bottom + 58 + 17 * number

@@ -38,7 +38,7 @@ struct Work: Sendable {
   }
 }
 
-private let text = Array("the cat sat on the mat; ".utf8) + [UInt8](repeating: 0x2e, count: 1_376)
+let text = Array("the cat sat on the mat; ".utf8) + [UInt8](repeating: 0x2e, count: 1_376)
 private let keystroke = [UInt8](repeating: 0x2e, count: 40)
 private let advertisement = Array("<p>x</p><script src='https://x.doubleclick.net/a.js'></script>".utf8)
 private let page = advertisement + [UInt8](repeating: 0x2e, count: 1_400 - advertisement.count)
@@ -114,7 +114,7 @@ private func kind<Module: ProcessingModule>(_ kind: Module.Type, _ given: [(key:
 let adBlock = kind(AdBlock.self)
 let counter = kind(Counter.self)
 private let replaceNever = kind(Replace.self, [("from", "never there"), ("to", "x")])
-private let replaceEach = kind(Replace.self, [("from", "cat"), ("to", "caterpillar")])
+let replaceEach = kind(Replace.self, [("from", "cat"), ("to", "caterpillar")])
 
 /// A packet with data and its acknowledgement count as two.
 let works = [

@@ -2,6 +2,7 @@
 //
 //   EngineCost idle COUNT [MODULE...]   octets of resident memory for each of COUNT connections that are open and idle
 //   EngineCost work [NUMBER]            all pieces of work, or one: a line for each, name, units and allocations, with tabs
+//   EngineCost grow WHAT NUMBER         nanoseconds of a packet, once there are so many connections, flows, modules, or past edits
 //
 // The modules stand in stages of their own, in front of what the server of a flow sends. Under callgrind with
 // --toggle-collect=counted --dump-after=counted the instructions of each piece of work are in a file of its own.
@@ -25,8 +26,11 @@ case "work" where words.count <= 2:
   for (number, work) in works.enumerated() where words.count == 1 || words[1] == String(number) {
     print(work.name, work.units, work.allocations(), separator: "\t")
   }
+case "grow" where words.count == 3:
+  guard let growth = Growth(rawValue: words[1]), let count = Int(words[2]), count > 0 else { fallthrough }
+  print(growth.cost(count))
 default:
-  fatalError("usage: EngineCost idle COUNT [MODULE...] | work [NUMBER]; the modules: \(kinds.keys.sorted())")
+  fatalError("usage: EngineCost idle COUNT [MODULE...] | work [NUMBER] | grow WHAT NUMBER; the modules: \(kinds.keys.sorted())")
 }
 
 func residentOctets() -> Int {
