@@ -24,6 +24,8 @@ public struct Engine: ~Copyable {
   /// What was counted for each flow, by ``slots``; for each module, by its id.
   var flowCounters: ContiguousArray<FlowCounters> = []
   private var flowSlots: [UInt32: Int] = [:]
+  /// The flow that was counted last, and its slot; a slot stays a flow's.
+  private var lastCounted: (flow: UInt32?, slot: Int) = (nil, 0)
   /// For the flows of the configuration, in its order.
   private(set) var slots: ContiguousArray<Int> = []
   private(set) var tallies: [UInt32: ModuleTally] = [:]
@@ -271,8 +273,9 @@ public struct Engine: ~Copyable {
       // The modules of a direction are known when its first packet is.
       if connections[slot].isObserved { assemble(slot) }
     }
-    if let flow = connections[slot][direction].flow, let place = flowSlots[flow] {
-      count(slot: place, octets: passage.octets)
+    if let flow = connections[slot][direction].flow {
+      if flow != lastCounted.flow, let place = flowSlots[flow] { lastCounted = (flow, place) }
+      count(slot: lastCounted.slot, octets: passage.octets)
     } else {
       environment.counters.unmatched += 1
     }

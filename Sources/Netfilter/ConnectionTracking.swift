@@ -42,7 +42,7 @@ public struct ConnectionTracking: ~Copyable {
       let socket = try NetlinkSocket()
       // A tuple that no connection can have: the answer that there is none proves that somebody answers.
       let nobody = ConnectionTuple(isIPv6: false, source: 0, sourcePort: 0, destination: 0, destinationPort: 0)
-      guard Self.setLiberal(nobody, sequence: 0, socket) == .noSuchFileOrDirectory else {
+      guard Self.setLiberal(nobody, nobody.reversed, sequence: 0, socket).0 == .noSuchFileOrDirectory else {
         throw NetfilterError("reach connection tracking through ctnetlink", .notSupported)
       }
       self.socket = consume socket
@@ -58,7 +58,8 @@ public struct ConnectionTracking: ~Copyable {
     }
   }
 
-  /// Makes one TCP connection liberal in both directions. Takes two system calls, four where its addresses are translated.
+  /// Makes one TCP connection liberal in both directions. Takes two system calls, three where its addresses are
+  /// translated.
   ///
   /// The kernel knows a connection only once its first packet has left, so this is for the second packet or a later one.
   ///
@@ -71,68 +72,80 @@ public struct ConnectionTracking: ~Copyable {
   ///   both its addresses are translated, and no injected packet would reach either end.
   public mutating func makeLiberal(_ tuple: ConnectionTuple) -> Directions? {
     guard socket != nil else { return nil }
-    var known: Directions = []
-    for (direction, tuple) in [(Directions.forward, tuple), (.backward, tuple.reversed)] {
-      sequence &+= 1
-      switch Self.setLiberal(tuple, sequence: sequence, socket!) {
-      case nil: known.insert(direction)
-      case .some(.noSuchFileOrDirectory): break
-      case .some(let error): failures.count(error)
-      }
+    var known: Directions = [.forward, .backward]
+    let refusals = Self.setLiberal(tuple, tuple.reversed, sequence: sequence, socket!)
+    sequence &+= 2
+    for (direction, refusal) in [(Directions.forward, refusals.0), (.backward, refusals.1)] {
+      guard let refusal else { continue }
+      known.remove(direction)
+      if refusal != .noSuchFileOrDirectory { failures.count(refusal) }
     }
     return known
   }
 
-  /// Changes the flags of the entry that has `tuple` as one of its two tuples.
+  /// Changes the flags of the entries that have `one` and `other` among their two tuples.
   ///
-  /// The kernel acts and answers while send runs, so nothing here waits.
+  /// The kernel acts and answers while send runs, so nothing here waits. It answers only where it refuses.
   ///
-  /// - Returns: nil when it is done, or what the kernel said.
-  private static func setLiberal(_ tuple: ConnectionTuple, sequence: UInt32, _ socket: borrowing NetlinkSocket)
-    -> Errno?
-  {
-    let size = 512
+  /// - Returns: what the kernel said to either, nil where it is done.
+  private static func setLiberal(
+    _ one: ConnectionTuple, _ other: ConnectionTuple, sequence: UInt32, _ socket: borrowing NetlinkSocket
+  ) -> (Errno?, Errno?) {
+    let size = 1_024
     return unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
-      let header = unsafe mnl_nlmsg_put_header(buffer.baseAddress!)!
-      unsafe header.pointee.nlmsg_type = UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(IPCTNL_MSG_CT_NEW.rawValue)
-      // Without NLM_F_CREATE this changes an entry, and makes none.
-      unsafe header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_ACK)
-      unsafe header.pointee.nlmsg_seq = sequence
-      let netfilter = unsafe mnl_nlmsg_put_extra_header(header, MemoryLayout<nfgenmsg>.size)!
-        .assumingMemoryBound(to: nfgenmsg.self)
-      unsafe netfilter.pointee = nfgenmsg(
-        nfgen_family: UInt8(tuple.isIPv6 ? AF_INET6 : AF_INET), version: UInt8(NFNETLINK_V0), res_id: 0)
-      // The kernel looks CTA_TUPLE_ORIG up among the tuples of both directions.
-      unsafe tuple.put(in: header, as: CTA_TUPLE_ORIG)
-      let information = unsafe mnl_attr_nest_start(header, UInt16(CTA_PROTOINFO.rawValue))
-      let tcp = unsafe mnl_attr_nest_start(header, UInt16(CTA_PROTOINFO_TCP.rawValue))
-      // struct nf_ct_tcp_flags: the flags, and which of them to change.
-      var liberal = (UInt8(IP_CT_TCP_FLAG_BE_LIBERAL), UInt8(IP_CT_TCP_FLAG_BE_LIBERAL))
-      unsafe mnl_attr_put(header, UInt16(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL.rawValue), 2, &liberal)
-      unsafe mnl_attr_put(header, UInt16(CTA_PROTOINFO_TCP_FLAGS_REPLY.rawValue), 2, &liberal)
-      unsafe mnl_attr_nest_end(header, tcp)
-      unsafe mnl_attr_nest_end(header, information)
-      if case .failure(let error) = unsafe socket.send(header, count: Int(header.pointee.nlmsg_len)) { return error }
-      return unsafe answer(on: socket, to: sequence, buffer)
+      let start = buffer.baseAddress!
+      let length = unsafe putRequest(one, sequence, at: start)
+      let whole = unsafe length + putRequest(other, sequence &+ 1, at: start + length)
+      if case .failure(let error) = unsafe socket.send(start, count: whole) { return (error, error) }
+      var refusals: (Errno?, Errno?) = (nil, nil)
+      while let (number, error) = unsafe answer(on: socket, buffer) {
+        if number == sequence { refusals.0 = error }
+        if number == sequence &+ 1 { refusals.1 = error }
+      }
+      return refusals
     }
   }
 
+  /// Writes the message that makes the entry with `tuple` liberal. Returns its octets, a multiple of four.
+  private static func putRequest(_ tuple: ConnectionTuple, _ sequence: UInt32, at place: UnsafeMutableRawPointer) -> Int
+  {
+    let header = unsafe mnl_nlmsg_put_header(place)!
+    unsafe header.pointee.nlmsg_type = UInt16(NFNL_SUBSYS_CTNETLINK) << 8 | UInt16(IPCTNL_MSG_CT_NEW.rawValue)
+    // Without NLM_F_CREATE this changes an entry, and makes none.
+    unsafe header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST)
+    unsafe header.pointee.nlmsg_seq = sequence
+    let netfilter = unsafe mnl_nlmsg_put_extra_header(header, MemoryLayout<nfgenmsg>.size)!
+      .assumingMemoryBound(to: nfgenmsg.self)
+    unsafe netfilter.pointee = nfgenmsg(
+      nfgen_family: UInt8(tuple.isIPv6 ? AF_INET6 : AF_INET), version: UInt8(NFNETLINK_V0), res_id: 0)
+    // The kernel looks CTA_TUPLE_ORIG up among the tuples of both directions.
+    unsafe tuple.put(in: header, as: CTA_TUPLE_ORIG)
+    let information = unsafe mnl_attr_nest_start(header, UInt16(CTA_PROTOINFO.rawValue))
+    let tcp = unsafe mnl_attr_nest_start(header, UInt16(CTA_PROTOINFO_TCP.rawValue))
+    // struct nf_ct_tcp_flags: the flags, and which of them to change.
+    var liberal = (UInt8(IP_CT_TCP_FLAG_BE_LIBERAL), UInt8(IP_CT_TCP_FLAG_BE_LIBERAL))
+    unsafe mnl_attr_put(header, UInt16(CTA_PROTOINFO_TCP_FLAGS_ORIGINAL.rawValue), 2, &liberal)
+    unsafe mnl_attr_put(header, UInt16(CTA_PROTOINFO_TCP_FLAGS_REPLY.rawValue), 2, &liberal)
+    unsafe mnl_attr_nest_end(header, tcp)
+    unsafe mnl_attr_nest_end(header, information)
+    return unsafe Int(header.pointee.nlmsg_len)
+  }
+
+  /// The next refusal that waits: the number of the request, and why; nil where none does.
   private static func answer(
-    on socket: borrowing NetlinkSocket, to sequence: UInt32, _ buffer: UnsafeMutableRawBufferPointer
-  ) -> Errno? {
+    on socket: borrowing NetlinkSocket, _ buffer: UnsafeMutableRawBufferPointer
+  ) -> (number: UInt32, error: Errno)? {
     let descriptor = socket.descriptor
-    while true {
-      switch systemCall({ unsafe recv(descriptor, buffer.baseAddress, buffer.count, CInt(MSG_DONTWAIT)) }) {
-      case .failure(let error): return error
-      case .success(let count):
-        let error = MemoryLayout<nlmsghdr>.size
-        guard count >= error + MemoryLayout<CInt>.size else { return .ioError }
-        let header = unsafe buffer.loadUnaligned(as: nlmsghdr.self)
-        guard header.nlmsg_seq == sequence else { continue }
-        guard header.nlmsg_type == UInt16(NLMSG_ERROR) else { return .ioError }
-        let number = unsafe -buffer.loadUnaligned(fromByteOffset: error, as: CInt.self)
-        return number == 0 ? nil : Errno(rawValue: number)
-      }
+    while case .success(let count) = systemCall({
+      unsafe recv(descriptor, buffer.baseAddress, buffer.count, CInt(MSG_DONTWAIT))
+    }) {
+      let error = MemoryLayout<nlmsghdr>.size
+      guard count >= error + MemoryLayout<CInt>.size else { continue }
+      let header = unsafe buffer.loadUnaligned(as: nlmsghdr.self)
+      let number = unsafe -buffer.loadUnaligned(fromByteOffset: error, as: CInt.self)
+      guard header.nlmsg_type == UInt16(NLMSG_ERROR), number != 0 else { continue }
+      return (header.nlmsg_seq, Errno(rawValue: number))
     }
+    return nil
   }
 }

@@ -76,7 +76,7 @@ private func warmPages(_ clients: Int) -> Work.Step {
       conversations.respond(client, pageHead)
       conversations.request(client)
     }
-    sendPages(clients, 20 * clients)(&conversations)
+    sendPages(clients, max(400, 20 * clients))(&conversations)
   }
 }
 

@@ -127,9 +127,10 @@ struct HTTPResponses<Editor: BodyEditor> {
 
   /// Whether the body is of a type for the editor, and not compressed.
   private func wants(_ head: HTTPHead) -> Bool {
-    guard let type = head.value("content-type")?.split(separator: ";").first else { return false }
-    let name = type.split(whereSeparator: { $0 == " " || $0 == "\t" }).first.map(String.init) ?? ""
-    return Editor.mediaTypes.contains(name) && ["identity", ""].contains(head.value("content-encoding") ?? "")
+    guard let type = head.value("content-type") else { return false }
+    let name = type.utf8.prefix { ![UInt8(ascii: ";"), UInt8(ascii: " "), UInt8(ascii: "\t")].contains($0) }
+    return Editor.mediaTypes.contains { $0.utf8.elementsEqual(name) }
+      && ["identity", ""].contains(head.value("content-encoding") ?? "")
   }
 
   /// Announces chunks instead of a length. HTTP/1.0 knows none: such a response goes on as HTTP/1.1, as every
