@@ -20,6 +20,8 @@ from samples import Comparison, Sample, Series, in_turns
 MIB, GIB = 1 << 20, 1 << 30
 NEVER = ("replace", "from=\\xff\\xfenever\\x00there", "to=x")
 COUNTER, ADBLOCK = ("counter",), ("adblock",)
+# Has seen enough with the first octet of each connection.
+OFFLOADING = ("counter", "limit=1")
 
 
 @dataclasses.dataclass
@@ -170,6 +172,7 @@ def stream(bench):
             FlowOS("two counters in one stage", directory, COUNTER, (*COUNTER, "--stage", "1")),
             FlowOS("counter on a thread", directory, (*COUNTER, "--run", "thread")),
             FlowOS("replace that never matches", directory, NEVER),
+            FlowOS("counter that has offloaded", directory, OFFLOADING),
             Reader("mangle-all", directory, "mangle"),
         )]
         for box in boxes:
@@ -182,6 +185,7 @@ def stream(bench):
     group.ratio("two counters in one stage", "one counter", at_least=0.97)
     group.ratio("counter on a thread", "one counter")
     group.ratio("replace that never matches", "accept-all", at_least=0.93)
+    group.ratio("counter that has offloaded", "vanilla", at_least=0.97)
     group.ratio("mangle-all", "vanilla")
     return group
 

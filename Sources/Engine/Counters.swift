@@ -63,6 +63,10 @@ public struct EngineCounters: CounterSet {
   public var moduleFailures: UInt64 = 0
   /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
+  /// Connections and associations that the kernel forwards alone from then on, for no module has an interest any more.
+  public var offloaded: UInt64 = 0
+  /// Packets of those that came all the same.
+  public var offloadedPackets: UInt64 = 0
   /// Super-packets of UDP that modules have changed: the kernel would not take them back, so they are dropped.
   public var superDatagrams: UInt64 = 0
   /// Answers to packets that modules have refused: resets of TCP, and ICMP errors.
@@ -88,6 +92,7 @@ public struct EngineCounters: CounterSet {
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
       ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut),
+      ("offloaded", \.offloaded), ("offloaded_packets", \.offloadedPackets),
       ("super_datagrams", \.superDatagrams), ("refusals", \.refusals), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
       ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
@@ -233,7 +238,8 @@ public struct ConnectionInfo: Sendable {
   public var clientPort: UInt16
   public var serverAddress: IPAddress
   public var serverPort: UInt16
-  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed` or `cut`; of UDP `udp` or `cut`; or why it is never edited: `midstream`, `one-sided`,
+  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed`, `cut` or `offloaded`; of UDP `udp`, `cut` or
+  /// `offloaded`; or why it is never edited: `midstream`, `one-sided`,
   /// `signed`, `multipath`, `syn-data` or `translated`.
   public var state: String
   public var isEdited: Bool

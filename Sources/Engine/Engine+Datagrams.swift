@@ -13,6 +13,10 @@ extension Engine {
       return .accept(mark: nil)
     }
     associations.touch(slot, at: environment.now)
+    if associations[slot].isOffloaded {
+      environment.counters.offloadedPackets += 1
+      return .accept(mark: passage.metadata.mark | environment.settings.marks.offloaded)
+    }
     let direction = associations[slot].direction(from: source)
     if associations[slot][direction].flowKey == nil {
       associations[slot][direction].flowKey = key
@@ -45,12 +49,26 @@ extension Engine {
       return .drop
     case nil: break
     }
+    var mark: UInt32?
+    if associations[slot].isGivenUp, isAnswered(slot, direction, key),
+      ![key, key.reversed()].contains(where: configuration.showsPackets)
+    {
+      associations[slot].offload(&environment)
+      mark = passage.metadata.mark | environment.settings.marks.offloaded
+    }
     guard !datagram.isWhole(passage.slab, start..<end), datagram.count <= limit else {
       associations[slot].left(headers.payloadLength, direction, isChanged: false)
-      return .accept(mark: nil)
+      return .accept(mark: mark)
     }
     associations[slot].left(datagram.count, direction, isChanged: true)
-    return load(datagram, headers, passage)
+    return load(datagram, headers, passage).marked(mark)
+  }
+
+  /// Whether the peer direction of a datagram with `key` has been seen, or no module waits for it.
+  private func isAnswered(_ slot: Int, _ direction: Direction, _ key: FlowKey) -> Bool {
+    if associations[slot][direction.opposite].flowKey != nil { return true }
+    let peer = configuration.classifier.lookupWithoutLink(key.reversed())
+    return peer.map { configuration.flows[$0].streamStages.isEmpty } ?? true
   }
 
   /// The association of a datagram; made where there is none, and modules for it.
@@ -72,6 +90,7 @@ extension Engine {
 
   /// Gives an association the pipelines of its flows.
   private mutating func assembleAssociation(_ slot: Int) {
+    guard !associations[slot].isOffloaded else { return }
     let toServer = associations[slot][.toServer].flowKey.flatMap(configuration.classifier.lookup)
     let toClient = associations[slot][.toClient].flowKey.flatMap(configuration.classifier.lookup)
     associations[slot].reconfigure(

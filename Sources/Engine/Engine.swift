@@ -254,7 +254,8 @@ public struct Engine: ~Copyable {
     let limit = environment.settings.connectionLimit
     guard isHandshake else { return connections.count < limit / 2 }
     guard connections.count >= limit else { return true }
-    guard let slot = connections.expendable({ $0.phase == .synSent || $0.isObserved }) else { return false }
+    guard let slot = connections.expendable({ $0.phase == .synSent || $0.phase == .offloaded || $0.isObserved })
+    else { return false }
     close(slot)
     return true
   }
@@ -277,6 +278,11 @@ public struct Engine: ~Copyable {
       environment.counters.unmatched += 1
     }
 
+    if connections[slot].phase == .offloaded {
+      // It was in the queue already, or its mark is not kept.
+      environment.counters.offloadedPackets += 1
+      return .accept(mark: connections[slot].mark(arrival.metadata.mark, environment.settings.marks))
+    }
     guard connections[slot].phase != .cut, let arrival = arrive(arrival, slot, direction, &passage) else {
       finish(slot)
       return .drop
@@ -293,9 +299,22 @@ public struct Engine: ~Copyable {
     // Also what the handshake has just shown to be no more than read.
     if connections[slot].isObserved { connections[slot].observe(arrival, direction, &environment) }
     if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
+    if connections[slot].mayLeave(), !meetsPacketModules(slot) {
+      connections[slot].offload(&environment)
+      let mark = verdict.mark ?? arrival.metadata.mark
+      verdict = verdict.marked(connections[slot].mark(mark, environment.settings.marks))
+    }
     finish(slot)
     // What a module has cut off meanwhile goes no further.
     return connections[slot].phase == .cut ? .drop : verdict
+  }
+
+  /// Whether there are modules that work on packets and could meet one of a connection: those need not have been asked yet.
+  private func meetsPacketModules(_ slot: UInt32) -> Bool {
+    guard !packetModules.isEmpty else { return false }
+    return Direction.allCases.contains { direction in
+      connections[slot][direction].flowKey.map(configuration.showsPackets) ?? true
+    }
   }
 
   /// Learns from the key of the first packet of a direction which flow it belongs to.
@@ -354,6 +373,7 @@ public struct Engine: ~Copyable {
 
   /// Gives a connection the pipelines of its flows, as soon as it can take them.
   private mutating func assemble(_ slot: UInt32) {
+    guard !connections[slot].hasLeft else { return }
     guard connections[slot].isSettled else {
       connections[slot].isSettling = true
       return
@@ -459,9 +479,9 @@ public struct Engine: ~Copyable {
   private func find(_ segment: QuotedSegment) -> (slot: UInt32, direction: Direction)? {
     let source = Endpoint(address: segment.ip.source, port: segment.sourcePort)
     let destination = Endpoint(address: segment.ip.destination, port: segment.destinationPort)
-    guard let slot = connections.find(ConnectionKey(source, destination)), !connections[slot].isObserved else {
-      return nil
-    }
+    guard let slot = connections.find(ConnectionKey(source, destination)), !connections[slot].isObserved,
+      connections[slot].phase != .offloaded
+    else { return nil }
     return (slot, connections[slot].direction(from: source))
   }
 
@@ -506,7 +526,7 @@ public struct Engine: ~Copyable {
     environment.now = now
     for exchange in post.takeAll() {
       takeReturns(of: exchange)
-      guard connections.isCurrent(exchange.place), connections[exchange.place.slot].phase != .cut else { continue }
+      guard connections.isCurrent(exchange.place), !connections[exchange.place.slot].hasLeft else { continue }
       connections[exchange.place.slot].modulesReturned(&environment)
       finish(exchange.place.slot)
     }
@@ -563,7 +583,7 @@ public struct Engine: ~Copyable {
   /// that it does not, packets made here must not be tracked; where it knows neither, the connection is never edited.
   /// Called for what stands in ``Output/editable``.
   public mutating func setTracking(_ connection: EditableConnection, knowsToServer: Bool, knowsToClient: Bool) {
-    guard connections.isCurrent(connection.place) else { return }
+    guard connections.isCurrent(connection.place), !connections[connection.place.slot].hasLeft else { return }
     let slot = connection.place.slot
     connections[slot][.toServer].isUntracked = !knowsToServer
     connections[slot][.toClient].isUntracked = !knowsToClient
@@ -592,6 +612,10 @@ public struct Engine: ~Copyable {
     }
     packetModules.apply(configuration, tallies: tallies)
     for slot in connections.occupied {
+      if connections[slot].hasLeft {
+        relabel(slot)
+        continue
+      }
       arrangePacketModules(slot)
       if connections[slot].phase == .synReceived || connections[slot].phase == .established
         || connections[slot].isObserved
@@ -650,10 +674,11 @@ public struct Engine: ~Copyable {
 
   /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
   ///
-  /// - Returns: whether there is a connection of that ``ConnectionInfo/id``.
+  /// - Returns: whether there is a connection of that ``ConnectionInfo/id`` that can be ended here: not one that has been
+  ///   offloaded.
   public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
     environment.now = now
-    guard let slot = slot(ofConnection: id) else { return false }
+    guard let slot = slot(ofConnection: id), connections[slot].phase != .offloaded else { return false }
     if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
     finish(slot)
     departInjections()

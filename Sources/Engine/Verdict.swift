@@ -6,6 +6,24 @@ public enum Verdict {
   case drop
   /// It goes on with these bytes in place of its own.
   case mangle(OutgoingPacket, mark: UInt32?)
+
+  /// The mark in the place of the packet's own, where one is given.
+  var mark: UInt32? {
+    switch self {
+    case .accept(let mark), .mangle(_, let mark): mark
+    case .drop: nil
+    }
+  }
+
+  /// The same with `mark`, where that is given.
+  func marked(_ mark: UInt32?) -> Verdict {
+    guard let mark else { return self }
+    return switch self {
+    case .accept: .accept(mark: mark)
+    case .drop: .drop
+    case .mangle(let packet, _): .mangle(packet, mark: mark)
+    }
+  }
 }
 
 /// A whole IP packet made of pieces that lie where they are, to be gathered on the way out.

@@ -19,6 +19,8 @@ struct ModuleInstance {
   private(set) var description: ModuleDescription
   let tally: ModuleTally
   var state = State.working
+  /// Whether it has been told how it has come to the connection.
+  var isGreeted = false
   /// Whether it is to work on a thread of its own.
   let runsOnThread: Bool
   /// Where it works, if on a thread of its own.

@@ -128,6 +128,11 @@ extension [Pipeline.Member] {
 }
 
 extension [ModuleInstance] {
+  /// Whether they had an interest in a connection, and none has any more. Where there are none, some may come.
+  var isGivenUp: Bool {
+    !isEmpty && allSatisfy(\.isOver) && contains { $0.state == .offloaded }
+  }
+
   /// The members of a direction: its own modules, then the peers of the other one. Those stand behind, and in reverse, so that
   /// what one module encloses on the one way it encloses on the other.
   mutating func members(
@@ -145,6 +150,16 @@ extension [ModuleInstance] {
       }
     }
     return (own + peers).filter { !$0.isEmpty }
+  }
+
+  /// Tells those that are new how they have come to the connection.
+  ///
+  /// - Parameter isWhole: whether nothing of it has gone by before.
+  mutating func greet(isWhole: Bool) {
+    for index in indices where !self[index].isGreeted {
+      self[index].isGreeted = true
+      self[index].module.connection(isWhole ? .opened : .joined)
+    }
   }
 
   /// Has those of `layer` and `owner` come to an end that are not among `wanted`.
@@ -172,7 +187,6 @@ extension [ModuleInstance] {
     guard let tally = tallies[attached.id] else { preconditionFailure("every module of a configuration has a tally") }
     var instance = ModuleInstance(attached, owner: owner, tally: tally)
     instance.onFail = onFail ?? .pass
-    instance.module.connection(.opened)
     append(instance)
     return count - 1
   }

@@ -93,6 +93,7 @@ extension Connection {
         ofSegments(own?.departures), own?.onFail, peers: ofSegments(peer?.arrivals), peer?.onFail, direction, tallies
       ).flatMap(\.self)
     }
+    instances.greet(isWhole: isWhole)
     heedModules(&environment)
   }
 
@@ -110,6 +111,7 @@ extension Connection {
     instances.retire(.app, .toClient, except: allowed(toClient))
     var wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) }
     if retireMovers(to: wanted) { wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) } }
+    instances.greet(isWhole: isWhole)
     startThreads(place, &environment)
     for direction in Direction.allCases {
       var rest = SegmentQueue()
@@ -127,6 +129,9 @@ extension Connection {
       flush(direction, &environment)
     }
   }
+
+  /// Whether who comes now sees all of it.
+  private var isWhole: Bool { !isObserved && Direction.allCases.allSatisfy { self[$0].octetsIn == 0 } }
 
   /// The members that the stages of a direction are to have; those that are not there yet are made.
   private mutating func members(

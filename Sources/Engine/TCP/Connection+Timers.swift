@@ -21,7 +21,7 @@ extension Connection {
       lastPacket + settings.handshakeTimeout
     case .established: lastPacket + settings.idleTimeout
     // Each late segment may be followed by another (RFC 9293 section 3.6.1: the 2 MSL timeout begins anew).
-    case .timeWait, .closed, .cut: lastPacket + settings.closeTimeout
+    case .timeWait, .closed, .cut, .offloaded: lastPacket + settings.closeTimeout
     }
   }
 
@@ -54,11 +54,11 @@ extension Connection {
 
   /// Lets on what modules on threads of their own have returned.
   mutating func modulesReturned(_ environment: inout Environment) {
-    for direction in Direction.allCases where phase != .cut {
+    for direction in Direction.allCases where !hasLeft {
       var stream = environment.spareQueues.take()
       runPipeline(direction, &stream, &environment)
     }
-    guard phase != .cut, !isObserved else { return }
+    guard !hasLeft, !isObserved else { return }
     for direction in Direction.allCases {
       flush(direction, &environment)
       armRetransmission(direction, environment)
@@ -73,16 +73,16 @@ extension Connection {
   }
 
   /// Whether a SYN begins a new connection in the place of this one at once: both ends have ended it, or it never got beyond a
-  /// SYN of the same end that this one does not repeat; or it was cut off here. That a reset has arrived where it went is not known.
+  /// SYN of the same end that this one does not repeat; or it has left. That a reset has arrived where it went is not known.
   func isSuperseded(by arrival: Arrival) -> Bool {
-    if phase == .timeWait || phase == .cut { return true }
+    if phase == .timeWait || hasLeft { return true }
     return phase == .synSent
       && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
   }
 
   func info(at now: Instant) -> ConnectionInfo {
-    var state = restriction?.rawValue ?? phase.rawValue
+    var state = hasLeft ? phase.rawValue : restriction?.rawValue ?? phase.rawValue
     if restriction == nil, phase == .established, self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded {
       state = "closing"
     }

@@ -11,6 +11,8 @@ struct Association: ~Copyable {
   private(set) var isEdited = false
   /// What becomes of its datagrams, where a module has failed and its flow says so.
   private(set) var fate: ModuleRequests.Fate?
+  /// Whether the kernel forwards it alone.
+  private(set) var isOffloaded = false
   private let opened: Instant
   var lastDatagram: Instant
   /// Its neighbours in the order of ``AssociationTable``.
@@ -88,7 +90,17 @@ struct Association: ~Copyable {
       var rest = SegmentQueue()
       self[direction].pipeline.arrange(members, instances, &rest, in: environment.pool)
     }
+    instances.greet(isWhole: Direction.allCases.allSatisfy { self[$0].octetsIn == 0 })
     _ = heedModules(&environment)
+  }
+
+  /// Whether modules had an interest in it, and none has any more.
+  var isGivenUp: Bool { fate == nil && instances.isGivenUp }
+
+  /// Leaves it to the kernel.
+  mutating func offload(_ environment: inout Environment) {
+    environment.counters.offloaded += 1
+    isOffloaded = true
   }
 
   /// Takes out what has come to an end or failed, and returns what a module has asked to become of the datagram at hand.
@@ -134,8 +146,8 @@ struct Association: ~Copyable {
   func info(at now: Instant) -> ConnectionInfo {
     ConnectionInfo(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
-      serverPort: server.port, state: fate == nil ? "udp" : "cut", isEdited: isEdited, age: now - opened,
-      idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
+      serverPort: server.port, state: isOffloaded ? "offloaded" : fate == nil ? "udp" : "cut", isEdited: isEdited,
+      age: now - opened, idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
       modules: Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
         + instances.filter(\.isOver).map(\.remains))
   }

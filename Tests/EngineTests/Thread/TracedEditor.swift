@@ -39,7 +39,7 @@ struct TracedEditor: ProcessingModule {
   }
 
   mutating func connection(_ change: ConnectionChange) {
-    guard change == .opened else { return }
+    guard change == .opened || change == .joined else { return }
     trace = Trace()
     traces.list.withLock { $0.append(trace) }
   }
@@ -89,7 +89,7 @@ struct TracedReader: ProcessingModule {
   }
 
   mutating func connection(_ change: ConnectionChange) {
-    guard change == .opened else { return }
+    guard change == .opened || change == .joined else { return }
     trace = TracedEditor.Trace()
     traces.list.withLock { $0.append(trace) }
   }
