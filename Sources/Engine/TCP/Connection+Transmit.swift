@@ -208,8 +208,19 @@ extension Connection {
 
   /// Injects a reset for the destination of `direction`, with the exact number that it expects (RFC 5961 section 3).
   mutating func injectReset(_ direction: Direction, _ environment: inout Environment) {
-    let number = self[direction].sender.next
-    inject(direction, number, upTo: number, [.rst, .ack], sack: SACKBlocks(), &environment)
+    if isObserved {
+      injectObservedReset(direction, &environment)
+    } else {
+      injectReset(direction, self[direction].sender.next, nil, &environment)
+    }
+  }
+
+  mutating func injectReset(
+    _ direction: Direction, _ number: OutSequence, _ acknowledgement: Acknowledgement?,
+    _ environment: inout Environment
+  ) {
+    inject(
+      direction, number, upTo: number, [.rst, .ack], acknowledgement: acknowledgement, sack: SACKBlocks(), &environment)
   }
 
   /// Injects a segment of `direction` with the octets from `from` up to `upTo`.
@@ -221,7 +232,10 @@ extension Connection {
   ) {
     let pool = environment.pool
     let peer = direction.opposite
-    guard let likeness = self[direction].likeness,
+    let (source, destination) = direction == .toServer ? (client, server) : (server, client)
+    let own = self[direction].likeness
+    guard
+      let likeness = own ?? self[peer].likeness?.opposite(from: source.address, to: destination.address),
       let slab = pool.allocate(atLeast: HeaderWriter.longestIP + HeaderWriter.longestTCP)
     else { return }
     var number = acknowledgement?.number ?? 0
@@ -238,7 +252,6 @@ extension Connection {
     let urgent = urgentPointer(from, upTo, direction)
     let flags = urgent > 0 ? flags.union(.urg) : flags
     var span = unsafe pool.writable(slab).bindMemory(to: UInt8.self).mutableSpan
-    let (source, destination) = direction == .toServer ? (client, server) : (server, client)
     let ip = likeness.header(from: source.address, to: destination.address)
     let tcp = ip.headerLength
     let tcpCount = HeaderWriter.writeTCP(

@@ -20,6 +20,8 @@ struct Half: ~Copyable {
   var passedEdge: OutSequence
   /// SND.UP of the source: behind the last octet that it has called urgent.
   var urgentEnd: InSequence?
+  /// What its packets have said; of a connection that is only observed.
+  var sighting = Sighting()
   /// The source as packets of its own show it; packets made here look the same.
   var likeness: Likeness?
   var octetsIn: UInt64 = 0
@@ -97,6 +99,14 @@ struct Half: ~Copyable {
     case ended
   }
 
+  /// Where a stream stands of which the numbers are not followed.
+  struct Sighting {
+    /// Behind the last number that has passed.
+    var next: OutSequence?
+    /// What the destination has acknowledged last.
+    var acknowledged: OutSequence?
+  }
+
   /// What a SYN offers.
   struct Offer {
     var maximumSegmentSize: UInt16?
@@ -134,6 +144,15 @@ struct Half: ~Copyable {
       hopLimit = ip.hopLimit
       dontFragment = ip.dontFragment
       isIPv6 = ip.isIPv6
+    }
+
+    /// The other end, of which nothing is known but that it answers to this one.
+    func opposite(from source: IPAddress, to destination: IPAddress) -> Likeness {
+      var ip = header(from: source, to: destination)
+      ip.flowLabel = 0
+      ip.trafficClass = 0
+      ip.hopLimit = 64
+      return Likeness(ip, mark: mark, timestamp: nil)
     }
 
     /// An IP header from `source` to `destination` that says the same, without options.
