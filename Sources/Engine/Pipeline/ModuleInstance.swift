@@ -25,6 +25,8 @@ struct ModuleInstance {
   let runsOnThread: Bool
   /// Where it works, if on a thread of its own.
   var exchange: ModuleExchange?
+  /// Whether its thread has come to an end: from then on it works nowhere.
+  var isThreadGone = false
   /// Whether the thread has been told to come to an end.
   var isRetireTold = false
   /// Whether it goes on for now all the same.

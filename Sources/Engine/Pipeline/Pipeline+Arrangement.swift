@@ -46,16 +46,26 @@ extension Pipeline {
     letGo(&rest, in: pool)
   }
 
-  /// Which of the stages each of `wanted` goes on with: the first behind that of the one before it with a member in common; nil
-  /// for none.
+  /// Which of the stages each of `wanted` goes on with, in their order; nil for none. As many members as can be stay where they
+  /// are, so that one that moves past others leaves those alone.
   private func origins(of wanted: [[Member]]) -> [Int?] {
-    var last = -1
-    return wanted.map { members in
-      let origin = stages.indices.first { index in
-        index > last && members.contains { member in stages[index].members.contains { $0.isSame(as: member) } }
+    let common = wanted.map { members in
+      stages.map { stage in members.count { member in stage.members.contains { $0.isSame(as: member) } } }
+    }
+    // How many stay of those from a wanted stage and from a present one on.
+    var staying = [[Int]](repeating: [Int](repeating: 0, count: stages.count + 1), count: wanted.count + 1)
+    for index in wanted.indices.reversed() {
+      for stage in stages.indices.reversed() {
+        let kept = common[index][stage] > 0 ? common[index][stage] + staying[index + 1][stage + 1] : 0
+        staying[index][stage] = max(kept, staying[index + 1][stage], staying[index][stage + 1])
       }
-      last = origin ?? last
-      return origin
+    }
+    var stage = 0
+    return wanted.indices.map { index in
+      while stage < stages.count, staying[index][stage] == staying[index][stage + 1] { stage += 1 }
+      guard stage < stages.count, staying[index][stage] > staying[index + 1][stage] else { return nil }
+      defer { stage += 1 }
+      return stage
     }
   }
 

@@ -187,7 +187,7 @@ struct Pipeline {
       for member in stages[index].members.indices {
         if let exchange = instances[stages[index].members[member].instance].exchange {
           hand(index, member, isEnded, patience, exchange, instances, environment.now)
-        } else {
+        } else if !instances[stages[index].members[member].instance].isThreadGone {
           work(index, member, isEnded, patience, identity, &instances, &environment)
         }
       }

@@ -238,7 +238,9 @@ extension Connection {
 
   /// Whether a module that is to come to an end may go. That on a thread says so by going.
   private mutating func retires(_ index: Int) -> Bool {
-    guard let exchange = instances[index].exchange else { return instances[index].module.retire() }
+    guard let exchange = instances[index].exchange else {
+      return instances[index].isThreadGone || instances[index].module.retire()
+    }
     if !instances[index].isRetireTold {
       instances[index].isRetireTold = true
       exchange.retire()
@@ -268,6 +270,7 @@ extension Connection {
     if part.isStaying { instances[index].isStaying = true }
     guard part.isGone else { return }
     instances[index].exchange = nil
+    instances[index].isThreadGone = true
     if instances[index].state == .working { instances[index].state = .offloaded }
   }
 

@@ -6,7 +6,9 @@ extension Connection {
     for direction in Direction.allCases {
       if let held = holdDeadline(direction) { deadline = min(deadline, held) }
       if let held = holdAcknowledgement(direction) { deadline = min(deadline, held) }
-      if let early = self[direction].early, early.isPending { deadline = min(deadline, early.deadline) }
+      if let early = self[direction].early, early.isPending, !isTransparent(direction) {
+        deadline = min(deadline, early.deadline)
+      }
       if let armed = self[direction].retransmission { deadline = min(deadline, armed.deadline) }
     }
     return deadline

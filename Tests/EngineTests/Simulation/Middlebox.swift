@@ -17,6 +17,8 @@ struct Middlebox: ~Copyable {
   private(set) var strayErrors: [StrayError] = []
   /// What modules have told.
   private(set) var events: [ModuleEvent] = []
+  /// Whether a packet has left with the mark that has the kernel forward the connection alone.
+  private(set) var isOffloaded = false
   private var now = Instant.zero
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
@@ -86,6 +88,7 @@ struct Middlebox: ~Copyable {
         #expect(packet.payload.count > 0, "a super-packet must not be left without payload")
       }
     }
+    if let mark = outcome.mark, mark & Marks.standard.offloaded != 0 { isOffloaded = true }
     outcome.injected = takeInjections()
     if outcome.kind == .mangled, let packet = outcome.packet {
       #expect(!isSound || packet.isChecksumRight && packet.isHeaderSound)
