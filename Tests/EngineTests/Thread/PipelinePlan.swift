@@ -73,6 +73,7 @@ struct PipelinePlan {
         wishes.rule = isEditor ? Self.rule(&random) : [:]
         wishes.hold = [0, 0, 1, 30, 400].randomElement(using: &random) ?? 0
         wishes.isOnThread = !random.once(in: 2)
+        wishes.followsMoves = !(mayRead && wishes.isOnThread)
         if !modules.isEmpty, random.once(in: 6) { wishes.limit = Int.random(in: 1...30_000, using: &random) }
         modules.append(
           Module(

@@ -156,8 +156,8 @@ extension Middlebox {
     for stage in half.pipeline.stages {
       guard let member = stage.members.first, let module = connection.instances[member.instance].module as? any Traced
       else { continue }
-      let isOnThread = connection.instances[member.instance].runsOnThread
-      let slot = isOnThread ? module.trace?.place.slot : module.traces.place.withLock { $0.slot }
+      let isGoingOn = connection.instances[member.instance].state == .working
+      let slot = isGoingOn ? module.traces.place.withLock { $0.slot } : module.trace?.place.slot
       held[slot ?? 0] += stage.input.count
     }
     var grown = [Int](repeating: 0, count: PipelinePlan.slots)

@@ -54,8 +54,10 @@ struct TracedEditor: Traced {
     var hold = 0
     /// Octets behind which it has no more interest.
     var limit = Int.max
-    /// Whether it stays where it is until it ends; else it goes on at the place to which it is moved.
     var isOnThread = false
+    /// Whether what it gets is of the place where it is attached now. One on a real thread may be at work while it is attached
+    /// anew.
+    var followsMoves = true
   }
 
   private(set) var wishes: Wishes
@@ -76,7 +78,7 @@ struct TracedEditor: Traced {
   mutating func adopt(_ prototype: TracedEditor) { wishes = prototype.wishes }
 
   mutating func process(_ window: inout Window) {
-    if !wishes.isOnThread, trace?.place != traces.place.withLock({ $0 }) { trace = traces.begin() }
+    if wishes.followsMoves, trace?.place != traces.place.withLock({ $0 }) { trace = traces.begin() }
     let count = window.mustRelease ? window.count : max(0, window.count - wishes.hold)
     let input = window.copy(0..<count)
     var at = 0
