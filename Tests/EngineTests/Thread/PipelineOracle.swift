@@ -17,14 +17,18 @@ struct PipelineOracle {
       let input = streams[slot]
       var places: [(range: Range<Int>, output: [UInt8])] = []
       for module in plan.modules where module.isEditor {
+        // Of one module each comes behind the one before.
+        var end = 0
         for trace in module.traces.all.withLock({ $0 }) where trace.place.slot == slot {
           let record = trace.record.withLock { $0 }
           guard !record.input.isEmpty else { continue }
-          guard let place = find(record.input, in: input, trace.place.start) else {
+          let start = max(end, trace.place.start.lowerBound)...max(end, trace.place.start.upperBound)
+          guard let place = find(record.input, in: input, start) else {
             let what = "module \(module.id) got \(record.input.count) octets that do not begin in \(trace.place.start)"
             Issue.record("\(what) of slot \(slot): \(comment)")
             return nil
           }
+          end = place + record.input.count
           places.append((place..<place + record.input.count, record.output))
         }
       }
