@@ -589,6 +589,7 @@ public struct Engine: ~Copyable {
       }
     }
     packetModules.apply(configuration, tallies: tallies)
+    environment.showsInjections = packetModules.hasDepartures || !packetModules.isEmpty
     for slot in connections.occupied {
       arrangePacketModules(slot)
       if connections[slot].phase == .synReceived || connections[slot].phase == .established

@@ -15,6 +15,7 @@ extension Connection {
     let number = OutSequence(error.segment.sequence)
     // Of other numbers nothing is under way, so whoever forges an error has to guess (RFC 5927 section 4.1).
     if number >= sender.unacknowledged, number <= sender.next {
+      if self[direction].superPackets.contain(number) { self[direction].superPackets.answered() }
       if let mtu = error.mtu, narrow(to: mtu, error.segment, direction, &environment) {
         resendTooLong(error.segment, direction, isSourceTold: true, &environment)
       }
@@ -61,7 +62,7 @@ extension Connection {
   }
 
   /// Sends again what `segment` carried, in pieces that fit. Where the source is told, it does so itself with what was too long
-  /// already when it came from there; but it does not know what has grown here, or has been acknowledged.
+  /// already when it came from there; but it does not know what has grown or was put together here, or has been acknowledged.
   private mutating func resendTooLong(
     _ segment: QuotedSegment, _ direction: Direction, isSourceTold: Bool, _ environment: inout Environment
   ) {
@@ -73,6 +74,7 @@ extension Connection {
     let sourceCount = sender.map.block(from, dataEnd).map { $0.right - $0.left } ?? 0
     guard from < dataEnd,
       !isSourceTold || sourceCount <= sender.maximumSegment || from < sender.map.start(sender.told)
+        || self[direction].superPackets.contain(from)
     else { return }
     // Its FIN went with it, or directly behind it.
     resendHere((from, dataEnd == sender.finish ? sender.next : dataEnd), direction, &environment)

@@ -16,25 +16,29 @@ struct Half {
   var sender: Sender
   /// The retransmission timer, and for which state it was started.
   var retransmission: Retransmission?
-  /// Whether packets made here for this direction must not be tracked.
-  var isUntracked = false
   /// SND.UP of the source: behind the last octet that it has called urgent.
   var urgentEnd: InSequence?
   /// What the source offered in its SYN.
   var offer = Offer()
   /// The first octet of the segment that last came before its turn.
   var recentEarly: InSequence?
-  /// What waits in the OOSEQ queue, and what its source knows of it; nil where nothing does.
-  var early: Early?
   /// Whether ``receiver`` knows where the stream stands; of a connection that is only observed.
   var reading = Reading.unplaced
-  /// The source as packets of its own show it; packets made here look the same.
-  var likeness: Likeness?
-  var octetsIn: UInt64 = 0
+  /// Whether packets made here for this direction must not be tracked.
+  var isUntracked = false
   /// Whether the modules have been told that its source has ended it.
   var isEndTold = false
+  /// What was injected in packets that the kernel cuts.
+  var superPackets = SuperPackets()
+  /// Whether the source is this machine itself: its packets come in by no interface.
+  var isLocal = false
   /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
   var passedEdge: OutSequence
+  var octetsIn: UInt64 = 0
+  /// What waits in the OOSEQ queue, and what its source knows of it; nil where nothing does.
+  var early: Early?
+  /// The source as packets of its own show it; packets made here look the same.
+  var likeness: Likeness?
 
   /// - Parameter start: the number behind the source's SYN.
   init(start: InSequence) {
@@ -96,7 +100,7 @@ struct Half {
     private let trafficClass: UInt8
     let hopLimit: UInt8
     private let dontFragment: Bool
-    private let isIPv6: Bool
+    let isIPv6: Bool
 
     init(_ ip: IPHeader, mark: UInt32, timestamp: UInt32?) {
       self.mark = mark
@@ -130,6 +134,7 @@ struct Half {
     var ip = arrival.ip
     ip.hopLimit = max(ip.hopLimit, likeness?.hopLimit ?? 0)
     likeness = Likeness(ip, mark: arrival.metadata.mark, timestamp: timestamp)
+    isLocal = arrival.metadata.inPort == 0
   }
 
   /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.
