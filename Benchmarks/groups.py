@@ -14,7 +14,7 @@ import daemon
 import kit
 import machine
 import pages
-from middleboxes import TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, module_kinds
+from middleboxes import TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, Sender, module_kinds
 from samples import Comparison, Sample, Series, in_turns
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -266,6 +266,26 @@ def packets(bench):
     return group
 
 
+ROADS = {"mangle-all": "mangle", "dropped and sent into lo": "packet", "dropped and sent through a TUN": "tun"}
+ROAD_SIZES = (65_536, 16_384, 4_096, 1_500)
+
+
+def roads(bench):
+    """How changed packets get back to the kernel: by a mangled verdict, or dropped and sent anew to be cut by it."""
+    group = Group("roads", "roads out for changed packets, by their size: one stream", "MiB/s")
+    path = bench.plain()
+    with contextlib.ExitStack() as stack:
+        boxes = [stack.enter_context(Sender(f"{name}, {size} octets", bench.directory, mode, size))
+                 for size in ROAD_SIZES for name, mode in ROADS.items()]
+        for box in boxes:
+            bench.check(box, path)
+        bench.turns(group, [bench.transfer(box, path) for box in boxes])
+    for size in ROAD_SIZES:
+        for name in list(ROADS)[1:]:
+            group.ratio(f"{name}, {size} octets", f"mangle-all, {size} octets")
+    return group
+
+
 def page(bench):
     """An HTML page of 64 MiB whose ads are removed: by FlowOS, and by those who terminate the connection."""
     group = Group("page", "HTML page of 64 MiB, an ad every 12 kB", "MiB/s")
@@ -468,4 +488,4 @@ def ping(bench):
 
 
 ALL = {group.__name__: group for group in (
-    stream, figure4, packets, page, streams, gso, small, latency, loss, engine, ping)}
+    stream, roads, figure4, packets, page, streams, gso, small, latency, loss, engine, ping)}

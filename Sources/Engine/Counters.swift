@@ -23,6 +23,10 @@ public struct EngineCounters: CounterSet {
   public var mangled: UInt64 = 0
   public var dropped: UInt64 = 0
   public var injected: UInt64 = 0
+  /// Packets of those that the kernel was to cut into segments.
+  public var superPackets: UInt64 = 0
+  /// Directions of connections in which those did not arrive, so that no more are made.
+  public var superPacketsLost: UInt64 = 0
   /// Packets whose headers make no sense; accepted as they are.
   public var malformed: UInt64 = 0
   public var fragments: UInt64 = 0
@@ -84,7 +88,8 @@ public struct EngineCounters: CounterSet {
   public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [
       ("packets", \.packets), ("octets", \.octets), ("accepted", \.accepted), ("mangled", \.mangled),
-      ("dropped", \.dropped), ("injected", \.injected), ("malformed", \.malformed), ("fragments", \.fragments),
+      ("dropped", \.dropped), ("injected", \.injected), ("super_packets", \.superPackets),
+      ("super_packets_lost", \.superPacketsLost), ("malformed", \.malformed), ("fragments", \.fragments),
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
       ("one_sided", \.oneSided), ("signed", \.signed), ("multipath", \.multipath), ("syn_data", \.synData),
       ("translated", \.translated), ("gaps", \.gaps),

@@ -191,7 +191,7 @@ extension Engine {
 
   /// Shows what has been injected since the last time to the modules on the way out.
   mutating func departInjections() {
-    guard packetModules.hasDepartures || !packetModules.isEmpty else { return }
+    guard environment.showsInjections else { return }
     while departed < environment.output.injections.count {
       let injection = environment.output.injections[departed]
       if injection.isAnswer || injectionLeaves(injection, at: departed) {

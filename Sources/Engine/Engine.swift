@@ -611,6 +611,7 @@ public struct Engine: ~Copyable {
       }
     }
     packetModules.apply(configuration, tallies: tallies)
+    environment.showsInjections = packetModules.hasDepartures || !packetModules.isEmpty
     for slot in connections.occupied {
       if connections[slot].hasLeft {
         relabel(slot)

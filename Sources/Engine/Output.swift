@@ -82,8 +82,12 @@
   }
 
   /// Has the packet that was begun injected.
-  mutating func inject(mark: UInt32, isIPv6: Bool, isAnswer: Bool = false, in pool: SlabPool) {
-    injections.append(Injection(packet: end(in: pool), mark: mark, isIPv6: isIPv6, isAnswer: isAnswer))
+  mutating func inject(
+    mark: UInt32, isIPv6: Bool, segmentation: Segmentation? = nil, isAnswer: Bool = false, in pool: SlabPool
+  ) {
+    injections.append(
+      Injection(
+        packet: end(in: pool), mark: mark, isIPv6: isIPv6, segmentation: segmentation, isAnswer: isAnswer))
   }
 
   /// Notes the connection that the injection at `index` is of.

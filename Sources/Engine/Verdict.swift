@@ -43,10 +43,23 @@ public struct Injection: Sendable {
   /// The mark it must carry, so that it is not queued again.
   public internal(set) var mark: UInt32
   public let isIPv6: Bool
+  /// How the kernel is to cut it; nil where it is a packet by itself.
+  public let segmentation: Segmentation?
   /// Whether it answers a packet that was refused, and has met all modules that it has to.
   let isAnswer: Bool
   /// The connection that it is of, and which way it goes.
   var origin: (place: ConnectionTable.Place, direction: Direction)?
+}
+
+/// How the kernel is to cut an injected packet of TCP into segments (GSO). It computes their checksums too: that of the packet
+/// covers the pseudo-header alone, and is not complemented.
+public struct Segmentation: Sendable {
+  /// Octets of payload of each segment but the last; a packet with no more is not cut.
+  public let size: Int
+  /// Where the TCP header starts, in octets from the start of the packet.
+  public let transportOffset: Int
+  /// Where the payload starts.
+  public let payloadOffset: Int
 }
 
 /// What is known of a packet beside its bytes.

@@ -10,12 +10,16 @@ struct Half: ~Copyable {
   var isUntracked = false
   /// Whether the modules have been told that its source has ended it.
   var isEndTold = false
+  /// Whether the source is this machine itself: its packets come in by no interface.
+  var isLocal = false
   /// ``Flow/id`` of the flow that it belongs to.
   var flow: UInt32?
   /// What the source offered in its SYN.
   var offer = Offer()
   /// The number behind the source's SYN.
   private(set) var start: InSequence
+  /// What was injected in packets that the kernel cuts.
+  var superPackets = SuperPackets()
   /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
   var passedEdge: OutSequence
   /// SND.UP of the source: behind the last octet that it has called urgent.
@@ -134,7 +138,7 @@ struct Half: ~Copyable {
     private let trafficClass: UInt8
     let hopLimit: UInt8
     private let dontFragment: Bool
-    private let isIPv6: Bool
+    let isIPv6: Bool
 
     init(_ ip: IPHeader, mark: UInt32, timestamp: UInt32?) {
       self.mark = mark
@@ -177,6 +181,7 @@ struct Half: ~Copyable {
     var ip = arrival.ip
     ip.hopLimit = max(ip.hopLimit, likeness?.hopLimit ?? 0)
     likeness = Likeness(ip, mark: arrival.metadata.mark, timestamp: timestamp)
+    isLocal = arrival.metadata.inPort == 0
   }
 
   /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.

@@ -9,6 +9,11 @@ struct Middlebox: ~Copyable {
   private(set) var arrived = 0
   private var nextModule: UInt32 = 1
   private var announced: [EditableConnection] = []
+  /// The interface that packets come in by, where a test does not say; 0 is this machine itself.
+  var interface: UInt32 = 0
+  /// Super-packets that were injected, and whether the kernel drops them without a word.
+  private(set) var superPackets = 0
+  var losesSuperPackets = false
   /// What the kernel takes of an injected packet, in octets.
   var interfaceMTU = Int.max
   /// The marks of what was injected last.
@@ -59,7 +64,7 @@ struct Middlebox: ~Copyable {
   }
 
   mutating func receive(
-    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32 = 0,
+    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32? = nil,
     isSound: Bool = true, at now: Instant
   ) -> Outcome {
     self.now = now
@@ -71,7 +76,7 @@ struct Middlebox: ~Copyable {
     metadata.isGSO = isGSO
     metadata.isChecksumTrusted = isChecksumTrusted
     metadata.mark = mark
-    metadata.inPort = inPort
+    metadata.inPort = inPort ?? interface
     let verdict = engine.receive(0, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
     var outcome = Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
     switch verdict {
@@ -125,8 +130,13 @@ struct Middlebox: ~Copyable {
       let injection = engine.output.injections[index]
       index += 1
       let packet = gather(injection.packet)
-      #expect(packet.isChecksumRight)
       #expect(injection.mark & Marks.standard.injected != 0)
+      if let segmentation = injection.segmentation {
+        superPackets += 1
+        if !losesSuperPackets { list += packet.cut(segmentation) }
+        continue
+      }
+      #expect(packet.isChecksumRight)
       if injection.packet.length > interfaceMTU {
         engine.refuse(injection, mtu: interfaceMTU, at: now)
       } else {
