@@ -3,6 +3,8 @@ extension Connection {
   /// When it has something to do next.
   func deadline(_ settings: Settings) -> Instant {
     var deadline = expiry(settings)
+    // What modules held is gone with it.
+    guard !hasLeft else { return deadline }
     for direction in Direction.allCases {
       if let held = holdDeadline(direction) { deadline = min(deadline, held) }
       if let held = holdAcknowledgement(direction) { deadline = min(deadline, held) }
@@ -39,6 +41,7 @@ extension Connection {
 
   /// Does what is due now.
   mutating func timersFired(_ environment: inout Environment) {
+    guard !hasLeft else { return }
     for direction in Direction.allCases {
       if let due = holdAcknowledgement(direction), due <= environment.now {
         acknowledgeHeld(direction, &environment)

@@ -45,6 +45,16 @@ import Testing
     #expect(talk.box.engine.octetsHeld == [1: 5])
   }
 
+  @Test func nothingIsDueForWhatModulesHeld() throws {
+    var talk = try Conversation.established([ByteEditor(rule: [:], hold: 5)])
+    _ = talk.fromServer(0, "abc")
+    #expect(try kill(&talk).count == 2)
+    // An engine that finds the same thing due again and again never returns.
+    #expect(talk.pass(.seconds(1)).isEmpty)
+    #expect(talk.pass(.seconds(60)).isEmpty)
+    #expect(talk.box.engine.connections(limit: 1).isEmpty)
+  }
+
   // MARK: Connections that are only observed
 
   /// A connection between a client and a server of which nothing was seen when it opened.

@@ -150,13 +150,12 @@ extension Middlebox {
     guard let place = engine.connections.occupied.first, engine.connections[place].phase != .synSent else {
       return starts
     }
-    let connection = engine.connections[place]
-    let half = connection[.toServer]
     var held = [Int](repeating: 0, count: PipelinePlan.slots)
-    for stage in half.pipeline.stages {
-      guard let member = stage.members.first, let module = connection.instances[member.instance].module as? any Traced
+    for stage in engine.connections[place][.toServer].pipeline.stages {
+      guard let index = stage.members.first?.instance,
+        let module = engine.connections[place].instances[index].module as? any Traced
       else { continue }
-      let isGoingOn = connection.instances[member.instance].state == .working
+      let isGoingOn = engine.connections[place].instances[index].state == .working
       let slot = isGoingOn ? module.traces.place.withLock { $0.slot } : module.trace?.place.slot
       held[slot ?? 0] += stage.input.count
     }
@@ -168,7 +167,9 @@ extension Middlebox {
       }
     }
     // From what has left back to what has come.
-    var at = half.sender.map.outputEnd - OutSequence(half.start.raw) - (half.sender.finish == nil ? 0 : 1)
+    let start = OutSequence(engine.connections[place][.toServer].start.raw)
+    let hasEnded = engine.connections[place][.toServer].sender.finish != nil
+    var at = engine.connections[place][.toServer].sender.map.outputEnd - start - (hasEnded ? 1 : 0)
     for slot in held.indices.reversed() {
       at -= grown[slot]
       starts[slot] = at...at + held[slot]
