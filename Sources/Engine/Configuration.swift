@@ -53,6 +53,15 @@ public struct Flow: Sendable {
     case drop
     /// Both ends get a reset.
     case reset
+
+    /// What becomes of a packet that a module has failed over; nil where it goes on.
+    var fate: ModuleRequests.Fate? {
+      switch self {
+      case .pass: nil
+      case .drop: .drop
+      case .reset: .reset
+      }
+    }
   }
 
   /// Stable for as long as the flow exists, and never used again.

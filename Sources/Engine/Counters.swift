@@ -71,8 +71,13 @@ public struct EngineCounters: CounterSet {
   public var offloaded: UInt64 = 0
   /// Packets of those that came all the same.
   public var offloadedPackets: UInt64 = 0
-  /// Super-packets of UDP that modules have changed: the kernel would not take them back, so they are dropped.
+  /// Super-packets of UDP that the kernel would not take back: those that modules have changed are dropped. Those for a module on a
+  /// thread are dropped where it edits; where it reads they go on unseen, or do not, as `--on-fail` of the flow says.
   public var superDatagrams: UInt64 = 0
+  /// Packets that found no room among those that wait for a module on a thread; dropped.
+  public var threadOverflows: UInt64 = 0
+  /// Packets that a module on a thread was not shown, for they mean something on their link alone: neighbour discovery, multicast.
+  public var threadUnseen: UInt64 = 0
   /// Answers to packets that modules have refused: resets of TCP, and ICMP errors.
   public var refusals: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
@@ -98,7 +103,8 @@ public struct EngineCounters: CounterSet {
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
       ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut),
       ("offloaded", \.offloaded), ("offloaded_packets", \.offloadedPackets),
-      ("super_datagrams", \.superDatagrams), ("refusals", \.refusals), ("refused", \.refused),
+      ("super_datagrams", \.superDatagrams), ("thread_overflows", \.threadOverflows), ("thread_unseen", \.threadUnseen),
+      ("refusals", \.refusals), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
       ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
     ]

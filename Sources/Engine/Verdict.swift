@@ -45,8 +45,9 @@ public struct Injection: Sendable {
   public let isIPv6: Bool
   /// How the kernel is to cut it; nil where it is a packet by itself.
   public let segmentation: Segmentation?
-  /// Whether it answers a packet that was refused, and has met all modules that it has to.
-  let isAnswer: Bool
+  /// Whether it has met all modules that it has to, as an answer to a packet that was refused has, and a packet that has waited for
+  /// one on a thread.
+  let hasMetAll: Bool
   /// The connection that it is of, and which way it goes.
   var origin: (place: ConnectionTable.Place, direction: Direction)?
 }
@@ -76,6 +77,8 @@ public struct PacketMetadata: Sendable {
   public var isGSO = false
   /// Whether its transport checksum can be relied on without looking: not yet computed, or verified by the kernel.
   public var isChecksumTrusted = false
+  /// Whether NAT is still to look at it: in PREROUTING and OUTPUT.
+  public var isBeforeTranslation = false
 
   public init() {}
 }

@@ -111,7 +111,10 @@ struct Worker: ~Copyable {
         unsafe packet.answer(.accept(mark: nil), pieces: engine.output.pieces, in: &queue.verdicts)
         continue
       }
-      let verdict = engine.receive(packet.buffer, packet: packet.payload, metadata: packet.metadata, at: now)
+      var metadata = packet.metadata
+      // PREROUTING and OUTPUT.
+      metadata.isBeforeTranslation = packet.hook == 0 || packet.hook == 3
+      let verdict = engine.receive(packet.buffer, packet: packet.payload, metadata: metadata, at: now)
       unsafe packet.answer(verdict, pieces: engine.output.pieces, in: &queue.verdicts)
       inject()
     }

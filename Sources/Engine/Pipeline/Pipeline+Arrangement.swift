@@ -32,7 +32,7 @@ extension Pipeline {
     for (index, var stage) in old.enumerated() where !origins.contains(index) {
       stage.members.removeAll { member in wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
-      let isOnThread = stage.members.contains { instances[$0.instance].exchange != nil }
+      let isOnThread = stage.members.contains { instances[$0.instance].thread != nil }
       // A module that goes on for a while stands in front of who comes. A thread that is to end is given no more, so what
       // comes now goes to those who come; it must not meet them with what it has in its hands.
       let place =

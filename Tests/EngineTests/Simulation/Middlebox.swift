@@ -16,6 +16,8 @@ struct Middlebox: ~Copyable {
   var losesSuperPackets = false
   /// What the kernel takes of an injected packet, in octets.
   var interfaceMTU = Int.max
+  /// Whether packets that are injected may have wrong checksums, for they came so.
+  var allowsDamage = false
   /// The marks of what was injected last.
   private(set) var injectedMarks: [UInt32] = []
   /// ICMP errors for other engines.
@@ -45,14 +47,18 @@ struct Middlebox: ~Copyable {
   }
 
   /// Swaps in a flow for each match.
+  ///
+  /// - Parameter packetsRun: how modules run that work on packets.
   mutating func configure(
     flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass,
-    at now: Instant = .zero
+    packetsRun: AttachedModule.RunMode = .inline, at now: Instant = .zero
   ) throws {
     var list: [Flow] = []
     for (index, flow) in flows.enumerated() {
-      let attached = flow.modules.enumerated().map {
-        AttachedModule(id: nextModule + UInt32($0.offset), name: "m\($0.offset)", prototype: $0.element)
+      let attached = flow.modules.enumerated().map { index, module in
+        AttachedModule(
+          id: nextModule + UInt32(index), name: "m\(index)",
+          run: type(of: module).description.layer == .app ? .inline : packetsRun, prototype: module)
       }
       nextModule += UInt32(flow.modules.count)
       list.append(
@@ -121,6 +127,13 @@ struct Middlebox: ~Copyable {
     return takeInjections()
   }
 
+  /// Takes over what modules on threads have returned.
+  mutating func collect(at now: Instant = .zero) -> [TCPPacket] {
+    self.now = now
+    engine.collect(at: now)
+    return takeInjections()
+  }
+
   /// What the engine sent of its own accord.
   mutating func takeInjections() -> [TCPPacket] {
     var list: [TCPPacket] = []
@@ -136,7 +149,7 @@ struct Middlebox: ~Copyable {
         if !losesSuperPackets { list += packet.cut(segmentation) }
         continue
       }
-      #expect(packet.isChecksumRight)
+      #expect(packet.isChecksumRight || allowsDamage)
       if injection.packet.length > interfaceMTU {
         engine.refuse(injection, mtu: interfaceMTU, at: now)
       } else {

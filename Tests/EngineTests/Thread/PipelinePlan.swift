@@ -36,6 +36,7 @@ struct PipelinePlan {
   struct PacketModule {
     var id: UInt32
     var isOfSegments: Bool
+    var isOnThread: Bool
     var rule: [UInt8: UInt8]
     var trace = PacketTrace()
     var revision = 0
@@ -44,7 +45,8 @@ struct PipelinePlan {
     var attached: AttachedModule {
       let prototype: any ProcessingModule =
         isOfSegments ? TracedSegments(rule, trace) : TracedPackets(rule, trace)
-      return AttachedModule(id: id, name: "p\(id)", revision: revision, prototype: prototype)
+      return AttachedModule(
+        id: id, name: "p\(id)", revision: revision, run: isOnThread ? .thread : .inline, prototype: prototype)
     }
   }
 
@@ -88,7 +90,7 @@ struct PipelinePlan {
     func packetModules() -> [PacketModule] {
       [false, true].filter { _ in random.once(in: 3) }.map {
         PacketModule(
-          id: nextID(), isOfSegments: $0, rule: Self.packetRule(&random),
+          id: nextID(), isOfSegments: $0, isOnThread: random.once(in: 2), rule: Self.packetRule(&random),
           isAttached: !isPacketWorkLive || random.once(in: 2))
       }
     }
@@ -111,7 +113,9 @@ struct PipelinePlan {
   }
 
   var summary: String {
-    func words(_ modules: [PacketModule]) -> [String] { modules.map { $0.isOfSegments ? "tcp" : "ip" } }
+    func words(_ modules: [PacketModule]) -> [String] {
+      modules.map { ($0.isOfSegments ? "tcp" : "ip") + ($0.isOnThread ? " thread" : "") }
+    }
     return "\(words(front)) \(modules.map(\.summary)) \(words(behind)), \(changes) changes"
   }
 
