@@ -14,12 +14,14 @@ import daemon
 import kit
 import machine
 import pages
-from middleboxes import TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, module_kinds
+from middleboxes import TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, Sender, module_kinds
 from samples import Comparison, Sample, Series, in_turns
 
 MIB, GIB = 1 << 20, 1 << 30
 NEVER = ("replace", "from=\\xff\\xfenever\\x00there", "to=x")
 COUNTER, ADBLOCK = ("counter",), ("adblock",)
+# Has seen enough with the first octet of each connection.
+OFFLOADING = ("counter", "limit=1")
 
 
 @dataclasses.dataclass
@@ -170,6 +172,7 @@ def stream(bench):
             FlowOS("two counters in one stage", directory, COUNTER, (*COUNTER, "--stage", "1")),
             FlowOS("counter on a thread", directory, (*COUNTER, "--run", "thread")),
             FlowOS("replace that never matches", directory, NEVER),
+            FlowOS("counter that has offloaded", directory, OFFLOADING),
             Reader("mangle-all", directory, "mangle"),
         )]
         for box in boxes:
@@ -182,6 +185,7 @@ def stream(bench):
     group.ratio("two counters in one stage", "one counter", at_least=0.97)
     group.ratio("counter on a thread", "one counter")
     group.ratio("replace that never matches", "accept-all", at_least=0.93)
+    group.ratio("counter that has offloaded", "vanilla", at_least=0.97)
     group.ratio("mangle-all", "vanilla")
     return group
 
@@ -259,6 +263,26 @@ def packets(bench):
         group.ratio(f"accept-all, {size} octets", f"vanilla, {size} octets")
         for name in _ARRANGEMENTS:
             group.ratio(f"{name}, {size} octets", f"accept-all, {size} octets")
+    return group
+
+
+ROADS = {"mangle-all": "mangle", "dropped and sent into lo": "packet", "dropped and sent through a TUN": "tun"}
+ROAD_SIZES = (65_536, 16_384, 4_096, 1_500)
+
+
+def roads(bench):
+    """How changed packets get back to the kernel: by a mangled verdict, or dropped and sent anew to be cut by it."""
+    group = Group("roads", "roads out for changed packets, by their size: one stream", "MiB/s")
+    path = bench.plain()
+    with contextlib.ExitStack() as stack:
+        boxes = [stack.enter_context(Sender(f"{name}, {size} octets", bench.directory, mode, size))
+                 for size in ROAD_SIZES for name, mode in ROADS.items()]
+        for box in boxes:
+            bench.check(box, path)
+        bench.turns(group, [bench.transfer(box, path) for box in boxes])
+    for size in ROAD_SIZES:
+        for name in list(ROADS)[1:]:
+            group.ratio(f"{name}, {size} octets", f"mangle-all, {size} octets")
     return group
 
 
@@ -486,4 +510,4 @@ def ping(bench):
 
 
 ALL = {group.__name__: group for group in (
-    stream, figure4, packets, page, streams, gso, small, latency, loss, engine, growth, ping)}
+    stream, roads, figure4, packets, page, streams, gso, small, latency, loss, engine, growth, ping)}

@@ -114,6 +114,30 @@ class Reader(Middlebox):
             raise AssertionError(f"the reference ended at once:\n{process.stderr}")
 
 
+class Sender(Middlebox):
+    """The same loop for one road out of three: mode `mangle`, `packet` or `tun`, see Benchmarks/Tools/queue.c.
+
+    size: octets of the longest packets that the server sends.
+    """
+
+    def __init__(self, name, pages, mode, size):
+        super().__init__(name, pages, offloads=size > 1500)
+        self._mode, self._size = mode, size
+
+    def set_up(self, stack):
+        router = self.net.router
+        if self._size > 1500:
+            kit.run(["ip", "-n", self.net.server.name, "link", "set", "eth0", "gso_max_size", self._size])
+        # What has been sent anew comes in by one of these.
+        for interface in ("lo", "flowos0"):
+            router.run("iptables", "-w", "-t", "mangle", "-A", "FORWARD", "-i", interface, "-j", "ACCEPT")
+        router.run("iptables", "-w", "-t", "mangle", "-A", "FORWARD", "-p", "tcp", "-j", "NFQUEUE", "--queue-num", "0")
+        process = router.start(TOOLS / "queue", self._mode, 0)
+        kit.wait_until(lambda: "ready" in process.stdout or not process.is_running, "the reference reads")
+        if not process.is_running:
+            raise AssertionError(f"the reference ended at once:\n{process.stderr}")
+
+
 class FlowOS(Middlebox):
     """`flowos run` with one flow.
 

@@ -61,6 +61,27 @@ def attach_lingerer(at=0):
     return [10, 2, 1, at]
 
 
+def attach(kind, at=0):
+    """Kinds: 5 and 6 for packets, 7 leaves, 8 and 9 on threads."""
+    return [10, 2, kind] + ([0, 0] if kind == 8 else []) + [at]
+
+
+def work(thread=0):
+    return [15, 4, thread]
+
+
+def kill(connection):
+    return [15, 5, connection - 1]
+
+
+def leave():
+    return [10, 5, 0]
+
+
+def move(index, to):
+    return [10, 4, index, to]
+
+
 def detach(index=0):
     return [10, 0, index]
 
@@ -92,6 +113,12 @@ SEEDS = {
     "forged": begin() + mixed + send(1) + forge(1) + forge(1, flags=3, length=0) + forge(1, base=5) + send(1),
     "behind-the-end": begin() + mixed + finish(1) + forge(1) + retransmit(1) + forge(1, base=0, near=30),
     "far-numbers": begin() + send(1) + forge_numbers(1) + forge_numbers(1, 1) + forge_numbers(1, 0, 0, 3) + send(1),
+    "packets": begin() + attach(5) + attach(6) + mixed + (send(0) + acknowledge(0)) * 3 + finish(0),
+    "threads": begin() + attach(9) + attach_editor((1, 2)) + (send(0) + work() + acknowledge(0)) * 3 + detach() + work() + send(0),
+    "leaving": begin() + attach(7) + (send(0) + acknowledge(0) + send(0, 1) + acknowledge(0, 0)) * 2 + leave() + (
+        send(0) + acknowledge(0) + send(0, 1) + acknowledge(0, 0)) * 3,
+    "moved": begin() + mixed + attach_holder() + attach(8) + send(0) + move(0, 2) + send(0) + work() + move(1, 0) + send(0) + wait(9),
+    "killed": begin() + mixed + send(1) + kill(1) + send(1) + forge(2) + kill(2),
     "port-reuse": begin() + mixed + send(1) + forge(1, flags=9, base=1, length=0) + [15, 0, 0] + opening(1) + send(1),
 }
 

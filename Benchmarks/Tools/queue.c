@@ -2,21 +2,31 @@
 //
 //   queue accept QUEUE [segmented]   accepts every packet
 //   queue mangle QUEUE [segmented]   copies every packet back, with a new transport checksum over all of it
+//   queue packet QUEUE               drops TCP over IPv4 and sends it anew, for the kernel to cut and to compute its checksums:
+//                                    with a packet socket into the interface lo; mangles all other packets
+//   queue tun QUEUE                  the same through a TUN of its own, flowos0
 //
 // Packets come whole and unsegmented (NFQA_CFG_F_GSO); with `segmented` the kernel cuts them before they are queued, as it
 // does for readers that cannot take long ones. Writes "ready" when it reads, and runs until a signal ends it.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <linux/netlink.h>
+#include <linux/virtio_net.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -150,9 +160,64 @@ static void renew_checksum(unsigned char *packet, size_t count) {
   *checksum = fold(pseudo + sum(packet + start, count - start));
 }
 
-static size_t begin_verdict(unsigned char *at, uint32_t id, uint16_t type) {
+// What a super-packet leaves by: a packet socket or a TUN, each with a virtio-net header in front of the packet.
+static int road;
+static int is_tun;
+enum { segment_mtu = 1500 };
+
+static void open_road(void) {
+  int one = 1;
+  if (!is_tun) {
+    road = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (road < 0 || setsockopt(road, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) != 0) fail("packet socket");
+    int send_buffer = 8 << 20;
+    if (setsockopt(road, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer, sizeof(int)) != 0) fail("send buffer");
+    return;
+  }
+  road = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+  struct ifreq request = {.ifr_name = "flowos0", .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR};
+  if (road < 0 || ioctl(road, TUNSETIFF, &request) != 0) fail("TUN");
+  if (ioctl(road, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) != 0) fail("TUN offload");
+  int any = socket(AF_INET, SOCK_DGRAM, 0);
+  request.ifr_flags = IFF_UP;
+  if (any < 0 || ioctl(any, SIOCSIFFLAGS, &request) != 0) fail("TUN up");
+  close(any);
+}
+
+// What goes with one super-packet: its own headers, and the address of lo.
+struct departure {
+  struct virtio_net_hdr header;
+  struct ethhdr ethernet;
+  struct sockaddr_ll address;
+  struct iovec pieces[3];
+};
+
+static int can_be_injected(const struct packet *packet) {
+  return packet->octets[0] >> 4 == 4 && packet->octets[9] == IPPROTO_TCP;
+}
+
+static void make_departure(struct departure *departure, unsigned char *packet, size_t count) {
+  size_t start = (packet[0] & 15) * 4, headers = start + (packet[start + 12] >> 4) * 4;
+  uint64_t pseudo = sum(packet + 12, 8) + htons(packet[9]) + htons((uint16_t)(count - start));
+  *(uint16_t *)(packet + start + 16) = ~fold(pseudo);
+  size_t link = is_tun ? 0 : sizeof departure->ethernet;
+  *departure = (struct departure){
+      .header = {.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = link + start, .csum_offset = 16},
+      .ethernet = {.h_proto = htons(ETH_P_IP)},
+      .address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = 1, .sll_halen = 6}};
+  if (count > segment_mtu) {
+    departure->header.gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
+    departure->header.gso_size = segment_mtu - headers;
+    departure->header.hdr_len = link + headers;
+  }
+  departure->pieces[0] = (struct iovec){&departure->header, sizeof departure->header};
+  departure->pieces[1] = (struct iovec){&departure->ethernet, link};
+  departure->pieces[2] = (struct iovec){packet, count};
+}
+
+static size_t begin_verdict(unsigned char *at, uint32_t id, uint16_t type, uint32_t what) {
   struct nlmsghdr *header = begin(at, type, queue);
-  struct nfqnl_msg_verdict_hdr verdict = {.verdict = htonl(NF_ACCEPT), .id = id};
+  struct nfqnl_msg_verdict_hdr verdict = {.verdict = htonl(what), .id = id};
   add(header, NFQA_VERDICT_HDR, &verdict, sizeof verdict);
   return header->nlmsg_len;
 }
@@ -166,17 +231,21 @@ static void accept_all(int count) {
   }
   if (last == 0) return;
   _Alignas(8) unsigned char verdict[64];
-  size_t size = begin_verdict(verdict, last, NFQNL_MSG_VERDICT_BATCH);
+  size_t size = begin_verdict(verdict, last, NFQNL_MSG_VERDICT_BATCH, NF_ACCEPT);
   if (send(descriptor, verdict, size, 0) < 0) fail("verdict");
 }
 
-// As many verdicts in one call as the send buffer takes; packets go back from where they were received to.
-static void mangle_all(int count) {
+// As many verdicts in one call as the send buffer takes; packets go back from where they were received to. Where is_injecting,
+// TCP over IPv4 is dropped, and sent anew behind all verdicts.
+static void mangle_all(int count, int is_injecting) {
   static _Alignas(8) unsigned char headers[batch][verdict_header];
   static struct iovec pieces[3 * batch];
+  static struct departure departures[batch];
+  static struct mmsghdr leaving[batch];
   static unsigned char padding[4];
   struct msghdr message = {.msg_iov = pieces};
   size_t octets = 0;
+  int departing = 0;
   for (int index = 0; index <= count; index++) {
     struct packet packet = {0};
     if (index < count) packet = read_packet(buffers[index], messages[index].msg_len);
@@ -185,9 +254,21 @@ static void mangle_all(int count) {
       message.msg_iovlen = octets = 0;
     }
     if (!packet.octets) continue;
-    renew_checksum(packet.octets, packet.count);
     unsigned char *header = headers[index];
-    size_t size = begin_verdict(header, packet.id, NFQNL_MSG_VERDICT);
+    if (is_injecting && can_be_injected(&packet)) {
+      size_t size = begin_verdict(header, packet.id, NFQNL_MSG_VERDICT, NF_DROP);
+      pieces[message.msg_iovlen++] = (struct iovec){header, size};
+      octets += size;
+      make_departure(&departures[departing], packet.octets, packet.count);
+      leaving[departing].msg_hdr = (struct msghdr){.msg_name = &departures[departing].address,
+                                                   .msg_namelen = sizeof(struct sockaddr_ll),
+                                                   .msg_iov = departures[departing].pieces,
+                                                   .msg_iovlen = 3};
+      departing++;
+      continue;
+    }
+    renew_checksum(packet.octets, packet.count);
+    size_t size = begin_verdict(header, packet.id, NFQNL_MSG_VERDICT, NF_ACCEPT);
     *(struct nlattr *)(header + size) =
         (struct nlattr){.nla_len = NLA_HDRLEN + packet.count, .nla_type = NFQA_PAYLOAD};
     size += NLA_HDRLEN;
@@ -198,16 +279,31 @@ static void mangle_all(int count) {
     if (rest) pieces[message.msg_iovlen++] = (struct iovec){padding, rest};
     octets += size + packet.count + rest;
   }
+  if (is_tun) {
+    for (int index = 0; index < departing; index++)
+      if (writev(road, departures[index].pieces, 3) < 0) fail("TUN");
+  } else {
+    for (int sent = 0; sent < departing;) {
+      int taken = sendmmsg(road, leaving + sent, departing - sent, 0);
+      if (taken < 0) fail("packet socket");
+      sent += taken;
+    }
+  }
 }
 
 int main(int count, char **words) {
-  int is_mangling = count > 1 && strcmp(words[1], "mangle") == 0;
-  int is_segmented = count == 4 && strcmp(words[3], "segmented") == 0;
-  if (count < 3 || (count == 4 && !is_segmented) || count > 4 || (!is_mangling && strcmp(words[1], "accept") != 0)) {
-    fprintf(stderr, "usage: queue accept|mangle QUEUE [segmented]\n");
+  const char *mode = count > 1 ? words[1] : "";
+  int is_mangling = strcmp(mode, "mangle") == 0;
+  is_tun = strcmp(mode, "tun") == 0;
+  int is_injecting = is_tun || strcmp(mode, "packet") == 0;
+  int is_segmented = count == 4 && !is_injecting && strcmp(words[3], "segmented") == 0;
+  if (count < 3 || count > 4 || (count == 4 && !is_segmented) ||
+      (!is_mangling && !is_injecting && strcmp(mode, "accept") != 0)) {
+    fprintf(stderr, "usage: queue accept|mangle QUEUE [segmented]\n       queue packet|tun QUEUE\n");
     return 2;
   }
   queue = (uint16_t)atoi(words[2]);
+  if (is_injecting) open_road();
   set_up(is_segmented);
   puts("ready");
   fflush(stdout);
@@ -217,6 +313,6 @@ int main(int count, char **words) {
       if (errno == EINTR) continue;
       fail("receive");
     }
-    if (is_mangling) mangle_all(received); else accept_all(received);
+    if (is_mangling || is_injecting) mangle_all(received, is_injecting); else accept_all(received);
   }
 }

@@ -9,15 +9,29 @@ public struct Configuration: Sendable {
   let hasStreamModules: Bool
   /// Whether a flow has modules of the layer `tcp`.
   let hasSegmentModules: Bool
+  /// The flows with modules of the layer `ip`.
+  private let packetFlows: Classifier
+  /// Whether some of those see packets of any connection, or errors about any.
+  private let showsAllPackets: Bool
 
   public init(flows: [Flow]) {
     self.flows = flows
     hasSegmentModules = flows.contains { $0.modules.contains { $0.description.layer == .tcp } }
     hasStreamModules = flows.contains { !$0.streamStages.isEmpty }
     self.classifier = Classifier(flows.map { ($0.match, $0.priority) })
+    let ofPackets = flows.filter { $0.modules.contains { $0.description.layer == .ip } }
+    packetFlows = Classifier(ofPackets.map { ($0.match, $0.priority) })
+    showsAllPackets = ofPackets.contains { flow in
+      flow.match.mayBeError || flow.modules.contains { $0.description.layer == .ip && $0.description.peer }
+    }
   }
 
   public static let empty = Configuration(flows: [])
+
+  /// Whether a module of the layer `ip` may see packets with the ends of `key`, whatever else changes from one to the next.
+  func showsPackets(with key: FlowKey) -> Bool {
+    showsAllPackets || packetFlows.lookupWithoutLink(key) != nil
+  }
 
   /// Where the flow with `id` stands.
   func index(_ id: UInt32) -> Int? { flows.firstIndex { $0.id == id } }
@@ -39,6 +53,15 @@ public struct Flow: Sendable {
     case drop
     /// Both ends get a reset.
     case reset
+
+    /// What becomes of a packet that a module has failed over; nil where it goes on.
+    var fate: ModuleRequests.Fate? {
+      switch self {
+      case .pass: nil
+      case .drop: .drop
+      case .reset: .reset
+      }
+    }
   }
 
   /// Stable for as long as the flow exists, and never used again.

@@ -23,6 +23,10 @@ public struct EngineCounters: CounterSet {
   public var mangled: UInt64 = 0
   public var dropped: UInt64 = 0
   public var injected: UInt64 = 0
+  /// Packets of those that the kernel was to cut into segments.
+  public var superPackets: UInt64 = 0
+  /// Directions of connections in which those did not arrive, so that no more are made.
+  public var superPacketsLost: UInt64 = 0
   /// Packets whose headers make no sense; accepted as they are.
   public var malformed: UInt64 = 0
   public var fragments: UInt64 = 0
@@ -63,8 +67,17 @@ public struct EngineCounters: CounterSet {
   public var moduleFailures: UInt64 = 0
   /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
-  /// Super-packets of UDP that modules have changed: the kernel would not take them back, so they are dropped.
+  /// Connections and associations that the kernel forwards alone from then on, for no module has an interest any more.
+  public var offloaded: UInt64 = 0
+  /// Packets of those that came all the same.
+  public var offloadedPackets: UInt64 = 0
+  /// Super-packets of UDP that the kernel would not take back: those that modules have changed are dropped. Those for a module on a
+  /// thread are dropped where it edits; where it reads they go on unseen, or do not, as `--on-fail` of the flow says.
   public var superDatagrams: UInt64 = 0
+  /// Packets that found no room among those that wait for a module on a thread; dropped.
+  public var threadOverflows: UInt64 = 0
+  /// Packets that a module on a thread was not shown, for they mean something on their link alone: neighbour discovery, multicast.
+  public var threadUnseen: UInt64 = 0
   /// Answers to packets that modules have refused: resets of TCP, and ICMP errors.
   public var refusals: UInt64 = 0
   /// Connections that found no place in the table; they pass unedited.
@@ -80,7 +93,8 @@ public struct EngineCounters: CounterSet {
   public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [
       ("packets", \.packets), ("octets", \.octets), ("accepted", \.accepted), ("mangled", \.mangled),
-      ("dropped", \.dropped), ("injected", \.injected), ("malformed", \.malformed), ("fragments", \.fragments),
+      ("dropped", \.dropped), ("injected", \.injected), ("super_packets", \.superPackets),
+      ("super_packets_lost", \.superPacketsLost), ("malformed", \.malformed), ("fragments", \.fragments),
       ("bad_checksum", \.badChecksum), ("unmatched", \.unmatched), ("midstream", \.midstream),
       ("one_sided", \.oneSided), ("signed", \.signed), ("multipath", \.multipath), ("syn_data", \.synData),
       ("translated", \.translated), ("gaps", \.gaps),
@@ -88,7 +102,9 @@ public struct EngineCounters: CounterSet {
       ("retransmitted", \.retransmitted), ("acknowledged", \.acknowledged),
       ("icmp_errors", \.icmpErrors), ("path_mtu", \.pathMTU),
       ("aborted", \.aborted), ("module_failures", \.moduleFailures), ("cut", \.cut),
-      ("super_datagrams", \.superDatagrams), ("refusals", \.refusals), ("refused", \.refused),
+      ("offloaded", \.offloaded), ("offloaded_packets", \.offloadedPackets),
+      ("super_datagrams", \.superDatagrams), ("thread_overflows", \.threadOverflows), ("thread_unseen", \.threadUnseen),
+      ("refusals", \.refusals), ("refused", \.refused),
       ("connections_opened", \.connectionsOpened), ("connections_closed", \.connectionsClosed),
       ("associations_opened", \.associationsOpened), ("associations_closed", \.associationsClosed),
     ]
@@ -233,7 +249,8 @@ public struct ConnectionInfo: Sendable {
   public var clientPort: UInt16
   public var serverAddress: IPAddress
   public var serverPort: UInt16
-  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed` or `cut`; of UDP `udp` or `cut`; or why it is never edited: `midstream`, `one-sided`,
+  /// `syn-sent`, `syn-received`, `established`, `closing`, `time-wait`, `closed`, `cut` or `offloaded`; of UDP `udp`, `cut` or
+  /// `offloaded`; or why it is never edited: `midstream`, `one-sided`,
   /// `signed`, `multipath`, `syn-data` or `translated`.
   public var state: String
   public var isEdited: Bool

@@ -8,11 +8,19 @@ extension Engine {
     let source = Endpoint(address: headers.ip.source, port: udp.sourcePort)
     let destination = Endpoint(address: headers.ip.destination, port: udp.destinationPort)
     guard let slot = association(source, destination, key, flow) else { return .accept(mark: nil) }
+    if passage.flowID == nil {
+      passage.flow = flow
+      passage.flowID = flow.map { configuration.flows[$0].id }
+    }
     guard isSound(&passage, headers) else {
       environment.counters.badChecksum += 1
       return .accept(mark: nil)
     }
     associations.touch(slot, at: environment.now)
+    if associations[slot].isOffloaded {
+      environment.counters.offloadedPackets += 1
+      return .accept(mark: passage.metadata.mark | environment.settings.marks.offloaded)
+    }
     let direction = associations[slot].direction(from: source)
     if associations[slot][direction].flowKey == nil {
       associations[slot][direction].flowKey = key
@@ -29,28 +37,96 @@ extension Engine {
     datagram.append(.kept(passage.slab, start, end, source: InSequence(0)))
     // Where one datagram ends and the next begins in a super-packet is not told.
     let limit = OutgoingPacket.limit - headers.payloadOffset
-    let fate = associations[slot].datagramArrived(
-      &datagram, direction, mayEdit: !passage.metadata.isGSO, limit: limit, &environment)
     defer {
       datagram.removeAll(in: environment.pool)
       environment.spareQueues.giveBack(&datagram)
     }
+    let (fate, wait) = associations[slot].datagramArrived(
+      &datagram, nil, direction, mayEdit: !passage.metadata.isGSO, limit: limit, &environment)
+    let packet = PacketInHand(slab: passage.slab, start: passage.start, headers: headers, isSound: true)
+    if let wait {
+      lend(&datagram, of: packet, passage, to: wait, slot, direction, limit: limit)
+      return .drop
+    }
+    return datagramLeaves(&datagram, fate, packet, passage, slot, direction, limit: limit)
+  }
+
+  private mutating func lend(
+    _ datagram: inout SegmentQueue, of packet: PacketInHand, _ passage: Passage, to wait: Pipeline.Wait, _ slot: Int,
+    _ direction: Direction, limit: Int
+  ) {
+    environment.lend(
+      &datagram, of: packet, passage, to: wait, identity: associations[slot].identity(direction),
+      .datagram(associations[slot].key, limit: limit, rest: wait.rest))
+  }
+
+  /// Lets a datagram go on that the modules of its association have seen.
+  private mutating func datagramLeaves(
+    _ datagram: inout SegmentQueue, _ fate: ModuleRequests.Fate?, _ packet: PacketInHand, _ passage: Passage,
+    _ slot: Int, _ direction: Direction, limit: Int
+  ) -> Verdict {
+    let headers = packet.headers
     switch fate {
     case .drop: return .drop
     case .reset:
-      let road = packetModules.road(passage.flow)
-      answer(
-        PacketInHand(slab: passage.slab, start: passage.start, headers: headers, isSound: true), passage.metadata,
-        through: road.backFromArrival(road.arrivals.count, packetModules.instances))
+      let road = packetModules.road(of: passage)
+      answer(packet, passage.metadata, through: road.backFromArrival(road.arrivals.count, packetModules.instances))
       return .drop
     case nil: break
     }
-    guard !datagram.isWhole(passage.slab, start..<end), datagram.count <= limit else {
+    var mark: UInt32?
+    let key = passage.key ?? FlowKey(headers, passage.metadata)
+    if associations[slot].isGivenUp, isAnswered(slot, direction, key),
+      ![key, key.reversed()].contains(where: configuration.showsPackets)
+    {
+      associations[slot].offload(&environment)
+      mark = passage.metadata.mark | environment.settings.marks.offloaded
+    }
+    let start = packet.start + UInt32(headers.payloadOffset)
+    let end = start + UInt32(headers.payloadLength)
+    guard !datagram.isWhole(packet.slab, start..<end), datagram.count <= limit else {
       associations[slot].left(headers.payloadLength, direction, isChanged: false)
-      return .accept(mark: nil)
+      return .accept(mark: mark)
     }
     associations[slot].left(datagram.count, direction, isChanged: true)
-    return load(datagram, headers, passage)
+    return load(datagram, headers, passage).marked(mark)
+  }
+
+  /// Has a datagram go on that was with a module of its association on a thread. Where that is forgotten, it leaves as it is.
+  mutating func datagramReturned(
+    _ lent: LentPacket, _ passage: Passage, _ key: ConnectionKey, limit: Int, _ rest: [Pipeline.Step],
+    from exchange: PacketExchange
+  ) -> Verdict {
+    let packet = lent.packet
+    var datagram = SegmentQueue()
+    if let returned = lent.returned, returned.edits.count > 0 {
+      for segment in returned.segments { datagram.append(returned: segment, returned.inserted, in: environment.pool) }
+      lent.datagram.removeAll(in: environment.pool)
+    } else {
+      lent.datagram.move(all: &datagram)
+    }
+    defer { datagram.removeAll(in: environment.pool) }
+    guard case .association(_, let id) = exchange.home, let slot = associations.find(key), associations[slot].id == id
+    else { return load(datagram, packet.headers, passage) }
+    let direction = associations[slot].direction(
+      from: Endpoint(address: packet.headers.ip.source, port: packet.headers.ports?.source ?? 0))
+    if let fate = associations[slot].take(lent, from: exchange, &environment) {
+      return datagramLeaves(&datagram, fate, packet, passage, slot, direction, limit: limit)
+    }
+    let (fate, wait) = associations[slot].datagramArrived(
+      &datagram, rest, direction, mayEdit: true, limit: limit, &environment)
+    if let wait {
+      lend(&datagram, of: packet, passage, to: wait, slot, direction, limit: limit)
+      return .drop
+    }
+    return datagramLeaves(&datagram, fate, packet, passage, slot, direction, limit: limit)
+  }
+
+  /// Whether the peer direction of a datagram with `key` has been seen, or no module waits for it.
+  private func isAnswered(_ slot: Int, _ direction: Direction, _ key: FlowKey) -> Bool {
+    if associations[slot][direction.opposite].flowKey != nil { return true }
+    let peer = configuration.classifier.lookupWithoutLink(key.reversed())
+    return peer.map { configuration.flows[$0].streamStages.isEmpty } ?? true
   }
 
   /// The association of a datagram; made where there is none, and modules for it.
@@ -72,6 +148,7 @@ extension Engine {
 
   /// Gives an association the pipelines of its flows.
   private mutating func assembleAssociation(_ slot: Int) {
+    guard !associations[slot].isOffloaded else { return }
     let toServer = associations[slot][.toServer].flowKey.flatMap(configuration.classifier.lookup)
     let toClient = associations[slot][.toClient].flowKey.flatMap(configuration.classifier.lookup)
     associations[slot].reconfigure(
@@ -136,7 +213,7 @@ extension Engine {
 
 extension SegmentQueue {
   /// Whether these are the octets in `range` of `slab`, all of them and in their order.
-  fileprivate func isWhole(_ slab: SlabID, _ range: Range<UInt32>) -> Bool {
+  func isWhole(_ slab: SlabID, _ range: Range<UInt32>) -> Bool {
     var at = range.lowerBound
     for segment in segments where segment.count > 0 {
       guard segment.slab == slab, segment.start == at else { return false }

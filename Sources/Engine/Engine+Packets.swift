@@ -1,25 +1,49 @@
 /// Modules that work on packets: on the way in before TCP, on the way out behind it.
 extension Engine {
+  /// Where a packet is on its way along a row of modules.
+  enum Position {
+    case start
+    /// Behind the module at an index, which wanted that to become of it.
+    case behind(Int, ModuleRequests.Fate?)
+  }
+
+  /// How it has come through.
+  enum Passing {
+    case through
+    /// The module at an index ended its way.
+    case ended(Int, ModuleRequests.Fate)
+    /// The thread of a module has it.
+    case lent
+  }
+
   // MARK: In
 
-  /// Shows a packet to the modules of the layer `ip` on its way in. Returns false where it goes no further.
+  /// Shows a packet to the modules of the layer `ip` on its way in. Returns false where it goes no further, or waits for one.
   mutating func arrive(_ passage: inout Passage, _ headers: inout PacketHeaders) -> Bool {
     let key = FlowKey(headers, passage.metadata)
     passage.key = key
     passage.flow = configuration.classifier.lookup(key)
-    let road = packetModules.road(passage.flow)
+    passage.flowID = passage.flow.map { configuration.flows[$0].id }
+    let road = packetModules.road(of: passage)
     guard !road.arrivals.isEmpty else { return true }
     var packet = packetInHand(&passage, headers)
-    defer {
-      headers = packet.headers
-      passage.isChanged = packet.isChanged
-      // It may be mended.
-      if passage.isSound == false { passage.isSound = packet.isSound }
-    }
-    guard let (index, fate) = show(&packet, to: road.arrivals) else { return true }
-    if fate == .reset {
+    defer { headers = packet.headers }
+    return arrive(&packet, &passage, road.arrivals, .start)
+  }
+
+  /// As ``arrive(_:_:)``, along `steps` and from `position` on.
+  mutating func arrive(
+    _ packet: inout PacketInHand, _ passage: inout Passage, _ steps: [PacketModules.Step], _ position: Position
+  ) -> Bool {
+    let passing = show(&packet, passage, to: steps, position) { .arrival(steps, $0) }
+    passage.isChanged = packet.isChanged
+    // It may be mended.
+    if passage.isSound == false { passage.isSound = packet.isSound }
+    if case .ended(let index, .reset) = passing {
+      let road = PacketModules.Road(arrivals: steps)
       answer(packet, passage.metadata, through: road.backFromArrival(index, packetModules.instances))
     }
+    if case .through = passing { return true }
     return false
   }
 
@@ -31,28 +55,54 @@ extension Engine {
         && Checksum.verifyHeader(packet: unsafe bytes.bindMemory(to: UInt8.self).span, headers: headers))
   }
 
-  /// Shows a packet to modules one after the other. Returns which of them ended its way, and how; nil where none did.
-  private mutating func show(
-    _ packet: inout PacketInHand, to steps: [PacketModules.Step]
-  ) -> (index: Int, fate: ModuleRequests.Fate)? {
-    for (index, step) in steps.enumerated() {
-      if !packetModules.instances[step.instance].isOver {
+  /// Shows a packet to modules one after the other.
+  ///
+  /// - Parameter course: how it goes on behind the module at an index whose thread it is lent to.
+  mutating func show(
+    _ packet: inout PacketInHand, _ passage: Passage, to steps: [PacketModules.Step], _ position: Position,
+    _ course: (Int) -> LentPacket.Course
+  ) -> Passing {
+    var index = 0
+    if case .behind(let last, let fate) = position {
+      if let fate = fate ?? fateOfFailure(steps[last]) { return .ended(last, fate) }
+      index = last + 1
+    }
+    while index < steps.count {
+      let step = steps[index]
+      // Of one that is to end only what waits already is waited for.
+      if let exchange = packetModules.instances[step.instance].packets,
+        exchange.count > 0 || !packetModules.instances[step.instance].isEnding
+      {
+        let isEditor = packetModules.instances[step.instance].description.access == .edit
+        guard packet.headers.isOfLink || passage.isSealed(packet) else {
+          environment.lend(
+            packet, passage, to: exchange, isPeer: step.isPeer, identity: ConnectionIdentity(of: packet.headers),
+            course(index))
+          return .lent
+        }
+        if packet.headers.isOfLink {
+          environment.counters.threadUnseen += 1
+        } else {
+          environment.counters.superDatagrams += 1
+          if isEditor { return .ended(index, .drop) }
+          if let fate = packetModules.instances[step.instance].onFail.fate { return .ended(index, fate) }
+        }
+      } else if packetModules.instances[step.instance].isAtWork {
         let fate = packetModules.instances[step.instance].see(
           &packet, isPeer: step.isPeer, identity: ConnectionIdentity(of: packet.headers), &environment)
-        if case .failed(let reason) = packetModules.instances[step.instance].state {
-          packetModules.instances[step.instance].report(reason, connection: 0, &environment)
-        }
-        if let fate { return (index, fate) }
+        packetModules.reportFailure(step.instance, &environment)
+        if let fate { return .ended(index, fate) }
       }
-      // A failed one lets nothing of its flow pass, where its flow says so.
-      guard packetModules.instances[step.instance].isOver, !step.isPeer else { continue }
-      switch packetModules.instances[step.instance].onFail {
-      case .pass: continue
-      case .drop: return (index, .drop)
-      case .reset: return (index, .reset)
-      }
+      if let fate = fateOfFailure(step) { return .ended(index, fate) }
+      index += 1
     }
-    return nil
+    return .through
+  }
+
+  /// What becomes of a packet for which a module has failed: that lets nothing of its flow pass, where its flow says so.
+  private func fateOfFailure(_ step: PacketModules.Step) -> ModuleRequests.Fate? {
+    let instance = packetModules.instances[step.instance]
+    return instance.isOver && !instance.isEnding && !step.isPeer ? instance.onFail.fate : nil
   }
 
   /// Shows a segment to the modules of the layer `tcp` on its way in. Returns the segment as it is then; nil where it goes no
@@ -61,20 +111,25 @@ extension Engine {
   {
     guard !connections[slot][direction].arrivals.isEmpty else { return arrival }
     var packet = packetInHand(&passage, arrival.headers)
-    let fate = connections[slot].see(&packet, direction, .arrival, &environment)
+    let passing = connections[slot].see(&packet, passage, direction, .arrival, nil, nil, &environment)
+    return arrived(packet, passing, &passage)
+  }
+
+  /// The segment that modules of the layer `tcp` have let through on its way in; nil where they have not.
+  mutating func arrived(_ packet: PacketInHand, _ passing: Passing, _ passage: inout Passage) -> Arrival? {
     passage.isChanged = passage.isChanged || packet.isChanged
-    guard fate == nil, case .tcp(let tcp) = packet.headers.transport else {
-      if fate == .reset {
-        let road = packetModules.road(passage.flow)
+    guard case .through = passing, case .tcp(let tcp) = packet.headers.transport else {
+      if case .ended(_, .reset) = passing {
+        let road = packetModules.road(of: passage)
         answer(
           packet, passage.metadata, through: road.backFromArrival(road.arrivals.count, packetModules.instances))
       }
       return nil
     }
     return Arrival(
-      ip: packet.headers.ip, tcp: tcp, slab: arrival.slab, start: arrival.start,
-      payloadStart: arrival.start + UInt32(packet.headers.payloadOffset), payloadCount: packet.headers.payloadLength,
-      metadata: arrival.metadata)
+      ip: packet.headers.ip, tcp: tcp, slab: packet.slab, start: packet.start,
+      payloadStart: packet.start + UInt32(packet.headers.payloadOffset), payloadCount: packet.headers.payloadLength,
+      metadata: passage.metadata)
   }
 
   // MARK: Out
@@ -116,7 +171,7 @@ extension Engine {
   }
 
   private mutating func throughDepartures(_ verdict: Verdict, _ passage: Passage) -> Verdict {
-    let road = packetModules.road(passage.flow)
+    let road = packetModules.road(of: passage)
     let hasOwn = passage.connection.map { hasDepartures($0.place.slot, $0.direction) } ?? false
     guard !road.departures.isEmpty || hasOwn else { return verdict }
     let slab: SlabID
@@ -158,30 +213,46 @@ extension Engine {
       && (passage.isSound ?? passage.metadata.isChecksumTrusted
         || Checksum.verifyTransport(packet: unsafe bytes.bindMemory(to: UInt8.self).span, headers: headers))
     var packet = PacketInHand(slab: slab, start: start, headers: headers, isSound: isSound)
-    guard leave(&packet, passage.connection, road, passage.metadata) else { return .drop }
+    let leaving = LentPacket.Leaving(passage, mark: mark ?? passage.metadata.mark)
+    guard leave(&packet, passage, road, leaving) else { return .drop }
     guard packet.isChanged else { return verdict }
     return mangled(packet, passage, mark: mark)
   }
 
-  /// Shows a packet that is about to leave to the modules on the way out. Returns false where it goes no further.
+  /// Shows a packet that is about to leave to the modules on the way out. Returns false where it goes no further, or waits for one.
   private mutating func leave(
-    _ packet: inout PacketInHand, _ connection: (place: ConnectionTable.Place, direction: Direction)?,
-    _ road: PacketModules.Road, _ metadata: PacketMetadata
+    _ packet: inout PacketInHand, _ passage: Passage, _ road: PacketModules.Road, _ leaving: LentPacket.Leaving
   ) -> Bool {
-    if let connection, hasDepartures(connection.place.slot, connection.direction) {
-      let fate = connections[connection.place.slot].see(&packet, connection.direction, .departure, &environment)
+    if let connection = passage.connection, hasDepartures(connection.place.slot, connection.direction) {
+      let passing = connections[connection.place.slot].see(
+        &packet, passage, connection.direction, .departure, nil, leaving, &environment)
       finish(connection.place.slot)
-      if let fate {
-        if fate == .reset {
-          answer(packet, metadata, through: road.backFromDeparture(0, packetModules.instances))
-        }
-        return false
-      }
+      guard hasLeft(packet, passing, passage) else { return false }
     }
-    guard let (index, fate) = show(&packet, to: road.departures) else { return true }
-    if fate == .reset {
-      answer(packet, metadata, through: road.backFromDeparture(index, packetModules.instances))
+    return leave(&packet, passage, road.departures, .start, leaving)
+  }
+
+  /// Whether modules of the layer `tcp` have let a segment through on its way out.
+  mutating func hasLeft(_ packet: PacketInHand, _ passing: Passing, _ passage: Passage) -> Bool {
+    if case .ended(_, .reset) = passing {
+      let road = packetModules.road(of: passage)
+      answer(packet, passage.metadata, through: road.backFromDeparture(0, packetModules.instances))
     }
+    if case .through = passing { return true }
+    return false
+  }
+
+  /// As above, along `steps` of the layer `ip` and from `position` on.
+  mutating func leave(
+    _ packet: inout PacketInHand, _ passage: Passage, _ steps: [PacketModules.Step], _ position: Position,
+    _ leaving: LentPacket.Leaving
+  ) -> Bool {
+    let passing = show(&packet, passage, to: steps, position) { .departure(steps, $0, leaving) }
+    if case .ended(let index, .reset) = passing {
+      let road = PacketModules.Road(arrivals: packetModules.road(of: passage).arrivals, departures: steps)
+      answer(packet, passage.metadata, through: road.backFromDeparture(index, packetModules.instances))
+    }
+    if case .through = passing { return true }
     return false
   }
 
@@ -191,10 +262,10 @@ extension Engine {
 
   /// Shows what has been injected since the last time to the modules on the way out.
   mutating func departInjections() {
-    guard packetModules.hasDepartures || !packetModules.isEmpty else { return }
+    guard environment.showsInjections else { return }
     while departed < environment.output.injections.count {
       let injection = environment.output.injections[departed]
-      if injection.isAnswer || injectionLeaves(injection, at: departed) {
+      if injection.hasMetAll || injectionLeaves(injection, at: departed) {
         keepUntracked(departed)
         departed += 1
       } else {
@@ -234,10 +305,16 @@ extension Engine {
     guard case .packet(let headers) = PacketHeaders.parse(unsafe bytes.bindMemory(to: UInt8.self).span) else {
       return true
     }
-    var metadata = PacketMetadata()
-    metadata.mark = injection.mark
+    var passage = Passage(
+      slab: slab, start: 0, octets: injection.packet.length, metadata: PacketMetadata(),
+      marks: environment.settings.marks)
+    passage.metadata.mark = injection.mark
+    passage.flow = flow
+    passage.flowID = flow.map { configuration.flows[$0].id }
+    passage.connection = connection
     var packet = PacketInHand(slab: slab, start: 0, headers: headers, isSound: true)
-    guard leave(&packet, connection, road, metadata) else { return false }
+    let leaving = LentPacket.Leaving(passage, mark: injection.mark)
+    guard leave(&packet, passage, road, leaving) else { return false }
     if packet.isChanged {
       environment.output.replaceInjection(at: index, with: slab, 0..<packet.end, in: environment.pool)
     }
@@ -264,12 +341,19 @@ extension Engine {
       identification: environment.nextIdentification(), into: &span)
     guard case .packet(let headers) = PacketHeaders.parse(span.span) else { return }
     var answer = PacketInHand(slab: slab, start: 0, headers: headers, isSound: true)
-    guard show(&answer, to: steps) == nil else { return }
+    let passage = Passage(
+      slab: slab, start: 0, octets: refusal.length, metadata: PacketMetadata(), marks: environment.settings.marks)
+    let mark = metadata.mark | environment.settings.marks.injected
+    let passing = show(&answer, passage, to: steps, .start) { .answer(steps, $0, mark: mark) }
+    if case .through = passing { injectAnswer(answer, mark: mark) }
+  }
+
+  /// Sends an answer that has met all modules on its way back.
+  mutating func injectAnswer(_ answer: PacketInHand, mark: UInt32) {
     environment.output.begin()
-    environment.output.add(slab, 0, answer.end, in: pool)
-    let marks = environment.settings.marks
+    environment.output.add(answer.slab, answer.start, answer.end, in: environment.pool)
     environment.output.inject(
-      mark: metadata.mark | marks.injected, isIPv6: headers.ip.isIPv6, isAnswer: true, in: pool)
+      mark: mark, isIPv6: answer.headers.ip.isIPv6, hasMetAll: true, in: environment.pool)
     environment.counters.injected += 1
     environment.counters.refusals += 1
   }

@@ -77,7 +77,8 @@ public struct Engine: ~Copyable {
     environment.counters.packets += 1
     environment.counters.octets += UInt64(range.count)
     var passage = Passage(
-      slab: buffers.slab(buffer), start: UInt32(range.lowerBound), octets: range.count, metadata: metadata)
+      slab: buffers.slab(buffer), start: UInt32(range.lowerBound), octets: range.count, metadata: metadata,
+      marks: environment.settings.marks)
     let verdict = depart(judge(&passage), passage)
     switch verdict {
     case .accept: environment.counters.accepted += 1
@@ -94,6 +95,11 @@ public struct Engine: ~Copyable {
       return .accept(mark: nil)
     }
     if !packetModules.isEmpty, !arrive(&passage, &headers) { return .drop }
+    return judge(headers, &passage)
+  }
+
+  /// Takes a packet that has met the modules of the layer `ip` on its way in.
+  mutating func judge(_ headers: PacketHeaders, _ passage: inout Passage) -> Verdict {
     if case .tcp(let tcp) = headers.transport {
       guard isSound(&passage, headers) else {
         environment.counters.badChecksum += 1
@@ -111,7 +117,9 @@ public struct Engine: ~Copyable {
     let index = configuration.classifier.lookup(key)
     count(index, octets: passage.octets)
     if case .udp(let udp) = headers.transport {
-      return configuration.hasStreamModules ? datagramArrived(udp, headers, key, index, &passage) : .accept(mark: nil)
+      // Those of modules that are gone may still wait for a thread, and others stand behind them.
+      guard configuration.hasStreamModules || !environment.exchanges.isEmpty else { return .accept(mark: nil) }
+      return datagramArrived(udp, headers, key, index, &passage)
     }
     let packet = unsafe bytes(of: passage).bindMemory(to: UInt8.self).span
     guard let error = ICMPError(packet, headers), isSound(&passage, headers) else { return .accept(mark: nil) }
@@ -256,7 +264,8 @@ public struct Engine: ~Copyable {
     let limit = environment.settings.connectionLimit
     guard isHandshake else { return connections.count < limit / 2 }
     guard connections.count >= limit else { return true }
-    guard let slot = connections.expendable({ $0.phase == .synSent || $0.isObserved }) else { return false }
+    guard let slot = connections.expendable({ $0.phase == .synSent || $0.phase == .offloaded || $0.isObserved })
+    else { return false }
     close(slot)
     return true
   }
@@ -273,6 +282,7 @@ public struct Engine: ~Copyable {
       // The modules of a direction are known when its first packet is.
       if connections[slot].isObserved { assemble(slot) }
     }
+    if passage.flowID == nil { passage.flowID = connections[slot][direction].flow }
     if let flow = connections[slot][direction].flow {
       if flow != lastCounted.flow, let place = flowSlots[flow] { lastCounted = (flow, place) }
       count(slot: lastCounted.slot, octets: passage.octets)
@@ -280,9 +290,20 @@ public struct Engine: ~Copyable {
       environment.counters.unmatched += 1
     }
 
+    guard connections[slot].phase != .offloaded else { return passOn(arrival, slot, direction) }
     guard connections[slot].phase != .cut, let arrival = arrive(arrival, slot, direction, &passage) else {
       finish(slot)
       return .drop
+    }
+    return passOn(arrival, slot, direction)
+  }
+
+  /// Takes a segment that has met the modules of the layer `tcp` on its way in.
+  mutating func passOn(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction) -> Verdict {
+    if connections[slot].phase == .offloaded {
+      // It was in the queue already, or its mark is not kept.
+      environment.counters.offloadedPackets += 1
+      return .accept(mark: connections[slot].mark(arrival.metadata.mark, environment.settings.marks))
     }
     takeReturns(slot)
     var verdict = Verdict.accept(mark: nil)
@@ -296,9 +317,22 @@ public struct Engine: ~Copyable {
     // Also what the handshake has just shown to be no more than read.
     if connections[slot].isObserved { connections[slot].observe(arrival, direction, &environment) }
     if connections[slot].isSettling, connections[slot].isSettled { assemble(slot) }
+    if connections[slot].mayLeave(), !meetsPacketModules(slot) {
+      connections[slot].offload(&environment)
+      let mark = verdict.mark ?? arrival.metadata.mark
+      verdict = verdict.marked(connections[slot].mark(mark, environment.settings.marks))
+    }
     finish(slot)
     // What a module has cut off meanwhile goes no further.
     return connections[slot].phase == .cut ? .drop : verdict
+  }
+
+  /// Whether there are modules that work on packets and could meet one of a connection: those need not have been asked yet.
+  private func meetsPacketModules(_ slot: UInt32) -> Bool {
+    guard !packetModules.isEmpty else { return false }
+    return Direction.allCases.contains { direction in
+      connections[slot][direction].flowKey.map(configuration.showsPackets) ?? true
+    }
   }
 
   /// Learns from the key of the first packet of a direction which flow it belongs to.
@@ -352,11 +386,13 @@ public struct Engine: ~Copyable {
   /// Gives a connection the modules of the layer `tcp` of its flows.
   private mutating func arrangePacketModules(_ slot: UInt32) {
     connections[slot].arrangePacketModules(
-      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies, &environment)
+      toServer: flow(slot, .toServer), toClient: flow(slot, .toClient), tallies: tallies,
+      place: connections.place(slot), &environment)
   }
 
   /// Gives a connection the pipelines of its flows, as soon as it can take them.
   private mutating func assemble(_ slot: UInt32) {
+    guard !connections[slot].hasLeft else { return }
     guard connections[slot].isSettled else {
       connections[slot].isSettling = true
       return
@@ -451,8 +487,11 @@ public struct Engine: ~Copyable {
     // Its headers lie in one piece.
     let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
     guard let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span),
-      let (place, direction) = injection.origin, connections.isCurrent(place)
-    else { return }
+      let (place, direction) = injection.origin, connections.isCurrent(place), !connections[place.slot].isObserved
+    else {
+      injectFragments(of: injection, mtu: mtu)
+      return
+    }
     connections[place.slot].refused(segment, mtu: mtu, direction, &environment)
     finish(place.slot)
     departInjections()
@@ -462,9 +501,9 @@ public struct Engine: ~Copyable {
   private func find(_ segment: QuotedSegment) -> (slot: UInt32, direction: Direction)? {
     let source = Endpoint(address: segment.ip.source, port: segment.sourcePort)
     let destination = Endpoint(address: segment.ip.destination, port: segment.destinationPort)
-    guard let slot = connections.find(ConnectionKey(source, destination)), !connections[slot].isObserved else {
-      return nil
-    }
+    guard let slot = connections.find(ConnectionKey(source, destination)), !connections[slot].isObserved,
+      connections[slot].phase != .offloaded
+    else { return nil }
     return (slot, connections[slot].direction(from: source))
   }
 
@@ -497,44 +536,7 @@ public struct Engine: ~Copyable {
     departInjections()
   }
 
-  // MARK: Threads
-
-  /// Whether something waits for ``collect(at:)``.
-  public var hasReturns: Bool { environment.post.map { !$0.isEmpty } ?? false }
-
-  /// Takes over what modules on threads of their own have returned, and sends it on. To be called when
-  /// ``ThreadStarter/wakeEngine()`` was.
-  public mutating func collect(at now: Instant) {
-    guard let post = environment.post else { return }
-    environment.now = now
-    for exchange in post.takeAll() {
-      takeReturns(of: exchange)
-      guard connections.isCurrent(exchange.place), connections[exchange.place.slot].phase != .cut else { continue }
-      connections[exchange.place.slot].modulesReturned(&environment)
-      finish(exchange.place.slot)
-    }
-    departInjections()
-  }
-
-  /// Takes over what the modules of a connection have returned, so that it leaves with the packet at hand: a packet that is there
-  /// may be as large as 64 KiB, one that is made here is a segment.
-  private mutating func takeReturns(_ slot: UInt32) {
-    guard hasReturns else { return }
-    for index in connections[slot].instances.indices {
-      guard let exchange = connections[slot].instances[index].exchange else { continue }
-      takeReturns(of: exchange)
-    }
-  }
-
-  private mutating func takeReturns(of exchange: ModuleExchange) {
-    let isCurrent = connections.isCurrent(exchange.place)
-    for part in exchange.takeReturns() {
-      if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
-      guard part.isGone else { continue }
-      exchange.unpin(in: environment.pool)
-      environment.exchanges[ObjectIdentifier(exchange)] = nil
-    }
-  }
+  // MARK: Connections at work
 
   /// Ends the work on a connection: notes which injections are its own, and sees to it that it is looked at in time.
   mutating func finish(_ slot: UInt32) {
@@ -554,7 +556,7 @@ public struct Engine: ~Copyable {
   /// Which way an injection goes, nil where it is no segment of a connection's.
   private func direction(of injection: Injection, _ slot: UInt32) -> Direction? {
     let header = unsafe environment.output.pieces[injection.packet.pieces.lowerBound]
-    guard !injection.isAnswer, let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span) else {
+    guard !injection.hasMetAll, let segment = unsafe QuotedSegment(header.bindMemory(to: UInt8.self).span) else {
       return nil
     }
     return connections[slot].direction(from: Endpoint(address: segment.ip.source, port: segment.sourcePort))
@@ -566,11 +568,12 @@ public struct Engine: ~Copyable {
   /// that it does not, packets made here must not be tracked; where it knows neither, the connection is never edited.
   /// Called for what stands in ``Output/editable``.
   public mutating func setTracking(_ connection: EditableConnection, knowsToServer: Bool, knowsToClient: Bool) {
-    guard connections.isCurrent(connection.place) else { return }
+    guard connections.isCurrent(connection.place), !connections[connection.place.slot].hasLeft else { return }
     let slot = connection.place.slot
     connections[slot][.toServer].isUntracked = !knowsToServer
     connections[slot][.toClient].isUntracked = !knowsToClient
-    if !knowsToServer, !knowsToClient, !connections[slot].isEdited {
+    // What modules on threads have given other ends is all made here, and kept from it.
+    if !knowsToServer, !knowsToClient, !connections[slot].isEdited, !packetModules.editOnThreads {
       connections[slot].restrict(.translated, &environment)
       assemble(slot)
       finish(slot)
@@ -593,8 +596,12 @@ public struct Engine: ~Copyable {
         tallies[attached.id] = ModuleTally(ownCount: attached.description.counters.count)
       }
     }
-    packetModules.apply(configuration, tallies: tallies)
+    arrangePacketModules()
     for slot in connections.occupied {
+      if connections[slot].hasLeft {
+        relabel(slot)
+        continue
+      }
       arrangePacketModules(slot)
       if connections[slot].phase == .synReceived || connections[slot].phase == .established
         || connections[slot].isObserved
@@ -607,6 +614,12 @@ public struct Engine: ~Copyable {
     }
     assembleAssociations()
     departInjections()
+  }
+
+  /// Gives the modules of the layer `ip` their places.
+  mutating func arrangePacketModules() {
+    packetModules.apply(configuration, tallies: tallies, &environment)
+    environment.showsInjections = packetModules.hasDepartures || !packetModules.isEmpty
   }
 
   /// Gives a connection without pipelines the flows it belongs to now.
@@ -653,10 +666,11 @@ public struct Engine: ~Copyable {
 
   /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
   ///
-  /// - Returns: whether there is a connection of that ``ConnectionInfo/id``.
+  /// - Returns: whether there is a connection of that ``ConnectionInfo/id`` that can be ended here: not one that has been
+  ///   offloaded.
   public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
     environment.now = now
-    guard let slot = slot(ofConnection: id) else { return false }
+    guard let slot = slot(ofConnection: id), connections[slot].phase != .offloaded else { return false }
     if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
     finish(slot)
     departInjections()

@@ -12,6 +12,8 @@
   let post: ModuleExchange.Post?
   /// Exchanges whose threads have not ended yet.
   var exchanges: [ObjectIdentifier: ModuleExchange] = [:]
+  /// Whether modules look at the packets that are injected. Those are then as they leave, and not to be cut any more.
+  var showsInjections = false
   /// Identification of the next IPv4 packet made here (RFC 6864: any value serves where DF is set).
   private var identification: UInt16 = 0
 
@@ -37,8 +39,9 @@
 
   @unsafe var outputAddress: UnsafePointer<Output> { unsafe UnsafePointer(outputPlace) }
 
-  mutating func nextIdentification() -> UInt16 {
-    identification &+= 1
-    return identification
+  /// The identification of a packet that becomes `count` packets with consecutive ones.
+  mutating func nextIdentification(count: Int = 1) -> UInt16 {
+    defer { identification &+= UInt16(truncatingIfNeeded: count) }
+    return identification &+ 1
   }
 }

@@ -82,8 +82,21 @@
   }
 
   /// Has the packet that was begun injected.
-  mutating func inject(mark: UInt32, isIPv6: Bool, isAnswer: Bool = false, in pool: SlabPool) {
-    injections.append(Injection(packet: end(in: pool), mark: mark, isIPv6: isIPv6, isAnswer: isAnswer))
+  mutating func inject(
+    mark: UInt32, isIPv6: Bool, segmentation: Segmentation? = nil, hasMetAll: Bool = false, in pool: SlabPool
+  ) {
+    injections.append(
+      Injection(
+        packet: end(in: pool), mark: mark, isIPv6: isIPv6, segmentation: segmentation, hasMetAll: hasMetAll))
+  }
+
+  /// Has the injections from `last` on leave in front of those from `first` on.
+  mutating func advanceInjections(from last: Int, to first: Int) {
+    guard first < last else { return }
+    injections[first...].reverse()
+    let moved = injections.count - last
+    injections[first..<first + moved].reverse()
+    injections[(first + moved)...].reverse()
   }
 
   /// Notes the connection that the injection at `index` is of.

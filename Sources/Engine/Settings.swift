@@ -18,6 +18,10 @@ public struct Settings: Sendable {
   /// How long an association of UDP without datagrams is remembered.
   public var associationTimeout: Nanoseconds = .seconds(180)
 
+  /// The IP versions of which super-packets may be injected: packets of up to 64 KiB that the kernel is to cut, see
+  /// ``Injection/segmentation``.
+  public var superPackets = (ipv4: false, ipv6: false)
+
   /// Which of how many engines this is, so that connections have numbers of their own.
   public var worker = (index: 0, count: 1)
 

@@ -8,7 +8,7 @@ import SystemPackage
 /// One queue, one engine, one thread: takes packets in batches, gives each its verdict, and sends what the engine makes.
 struct Worker: ~Copyable {
   private var queue: QueueSocket
-  private var injector: RawInjector
+  private var injector: Injector
   private var tracking: ConnectionTracking
   private var engine: Engine
   private let mailbox: Mailbox
@@ -28,12 +28,13 @@ struct Worker: ~Copyable {
     queue number: UInt16, settings: Settings, mailboxes: [Mailbox], events: EventFeed, logger: Logger
   ) throws(NetfilterError) {
     let queue = try QueueSocket(number)
-    let injector = try RawInjector()
+    let injector = try Injector()
+    var settings = settings
+    settings.threads = threads
+    settings.superPackets = injector.superPackets
     self.queue = queue
     self.injector = injector
     tracking = ConnectionTracking()
-    var settings = settings
-    settings.threads = threads
     engine = Engine(settings)
     mailbox = mailboxes[settings.worker.index]
     others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
@@ -42,6 +43,7 @@ struct Worker: ~Copyable {
   }
 
   var means: ConnectionTracking.Means { tracking.means }
+  var obstacles: [Injector.Obstacle] { injector.obstacles }
 
   /// Works until it is told to end.
   ///
@@ -109,7 +111,10 @@ struct Worker: ~Copyable {
         unsafe packet.answer(.accept(mark: nil), pieces: engine.output.pieces, in: &queue.verdicts)
         continue
       }
-      let verdict = engine.receive(packet.buffer, packet: packet.payload, metadata: packet.metadata, at: now)
+      var metadata = packet.metadata
+      // PREROUTING and OUTPUT.
+      metadata.isBeforeTranslation = packet.hook == 0 || packet.hook == 3
+      let verdict = engine.receive(packet.buffer, packet: packet.payload, metadata: metadata, at: now)
       unsafe packet.answer(verdict, pieces: engine.output.pieces, in: &queue.verdicts)
       inject()
     }

@@ -30,7 +30,10 @@ final class WorkerThreads: DataPlane, Sendable {
       var settings = settings
       settings.worker = (index, queues.count)
       let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, events: events, logger: logger)
-      if index == 0 { Self.report(worker.means, logger) }
+      if index == 0 {
+        Self.report(worker.means, logger)
+        Self.report(worker.obstacles, logger)
+      }
       start(worker, index, on: cpus?.one(for: index), logger)
     }
   }
@@ -43,6 +46,14 @@ final class WorkerThreads: DataPlane, Sendable {
       logger.warning(
         "connection tracking: cannot be made liberal; where it is in use, edited connections may be cut off",
         metadata: ["reason": "\(reason)"])
+    }
+  }
+
+  private static func report(_ obstacles: [Injector.Obstacle], _ logger: Logger) {
+    for obstacle in obstacles {
+      logger.notice(
+        "IPv\(obstacle.isIPv6 ? 6 : 4): what is sent here leaves in single segments, which takes more of the processor",
+        metadata: ["reason": "\(obstacle.reason)"])
     }
   }
 

@@ -34,16 +34,22 @@ import Engine
   ///   - runsAsThread: whether it runs as with `--run thread`; one that needs a thread always does.
   ///   - cutsOffFailures: whether a failure of the module cuts its connection off, as `--on-fail drop` does; else the bytes go on
   ///     without it.
+  ///   - comesLate: whether the connection runs already when the module comes: an octet has gone each way.
   /// - Throws: what is wrong with the arguments.
   public convenience init<Module: ProcessingModule>(
     _ kind: Module.Type, _ arguments: KeyValuePairs<String, String> = [:], runsAsThread: Bool = false,
-    cutsOffFailures: Bool = false
+    cutsOffFailures: Bool = false, comesLate: Bool = false
   ) throws(ArgumentError) {
-    self.init(try Self.make(kind, arguments), runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures)
+    self.init(
+      try Self.make(kind, arguments), runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures,
+      comesLate: comesLate)
   }
 
   /// Puts `prototype` to work.
-  public init(_ prototype: some ProcessingModule, runsAsThread: Bool = false, cutsOffFailures: Bool = false) {
+  public init(
+    _ prototype: some ProcessingModule, runsAsThread: Bool = false, cutsOffFailures: Bool = false,
+    comesLate: Bool = false
+  ) {
     var settings = Settings()
     settings.threads = threads
     engine = Engine(settings)
@@ -51,8 +57,17 @@ import Engine
     run = runsAsThread || type(of: prototype).description.needsThread ? .thread : .inline
     description = type(of: prototype).description
     onFail = cutsOffFailures ? .drop : .pass
+    isAttached = !comesLate
     configure()
     open()
+    guard comesLate else { return }
+    toServer.append([0], isEnded: false)
+    toClient.append([0], isEnded: false)
+    send()
+    toServer.forget()
+    toClient.forget()
+    isAttached = true
+    configure()
   }
 
   deinit { threads.end() }
@@ -194,6 +209,9 @@ import Engine
   public var state: String? {
     engine.connections(limit: 1).first?.modules.first { $0.id == Self.id }?.state
   }
+
+  /// Whether the connection was left to the kernel, for nothing of it was edited: see ``Window/offload()``.
+  public var isOffloaded: Bool { engine.connections(limit: 1).first?.state == "offloaded" }
 
   /// Whether the connection was ended without a word: see ``Window/drop()``.
   public var isDropped: Bool { isCut && !toClient.isReset }

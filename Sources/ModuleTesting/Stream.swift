@@ -47,6 +47,9 @@ struct Stream {
     if Int32(bitPattern: right &- edge) > 0 { edge = right }
   }
 
+  /// Forgets what has arrived.
+  mutating func forget() { arrived = [] }
+
   /// Takes a segment that arrives at the destination; what has arrived before stays as it came.
   mutating func arrive(_ segment: Segment) {
     if segment.flags.contains(.rst) { isReset = true }

@@ -25,6 +25,7 @@ public struct AdBlock: ProcessingModule {
 
   public mutating func process(_ window: inout Window) { http.process(&window) }
   public mutating func processPeer(_ window: inout Window) { http.processPeer(&window) }
+  public mutating func connection(_ change: ConnectionChange) { http.connection(change) }
   public mutating func adopt(_ prototype: Self) { http.adopt(prototype.http) }
   public mutating func retire() -> Bool { http.retire() }
 }

@@ -10,24 +10,12 @@ import SystemPackage
   /// Packets longer than the MTU of their interface, and that MTU.
   var refusals: [Refusal] = []
 
-  /// Packets in one sendmmsg.
-  private static let maximumMessages = 64
-  /// UIO_MAXIOV, of one packet; a packet has that many pieces at the most.
-  private static let maximumPieces = 1024
-  /// CMSG_SPACE(sizeof(int)) on 64-bit systems.
-  private static let controlSize = 24
-
   /// -1 where the kernel does not have this IP version: every packet then fails.
   private let descriptor: CInt
   private let isIPv6: Bool
-  private let messages: UnsafeMutableBufferPointer<mmsghdr>
-  private let vectors: UnsafeMutableBufferPointer<iovec>
-  private let addresses: UnsafeMutableBufferPointer<sockaddr_in6>
-  private let controls: UnsafeMutableRawBufferPointer
+  private var batch = MessageBatch(sockaddr_in6())
   /// What waits, as it was given.
   private var injections: [Injection] = []
-  private var count = 0
-  private var vectorsUsed = 0
 
   init(isIPv6: Bool, sendBuffer: Int) throws(NetfilterError) {
     let kind = CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
@@ -46,21 +34,10 @@ import SystemPackage
       isIPv6
       ? SocketOption.set(descriptor, CInt(IPPROTO_IPV6), IPV6_RECVERR, 1)
       : SocketOption.set(descriptor, CInt(IPPROTO_IP), IP_RECVERR, 1)
-    unsafe messages = .allocate(capacity: Self.maximumMessages)
-    unsafe vectors = .allocate(capacity: 2 * Self.maximumPieces)
-    unsafe addresses = .allocate(capacity: Self.maximumMessages)
-    unsafe controls = .allocate(byteCount: Self.maximumMessages * Self.controlSize, alignment: 8)
-    unsafe messages.initialize(repeating: mmsghdr())
-    unsafe addresses.initialize(repeating: sockaddr_in6())
-    unsafe controls.initializeMemory(as: UInt8.self, repeating: 0)
   }
 
   deinit {
     if descriptor >= 0 { close(descriptor) }
-    unsafe messages.deallocate()
-    unsafe vectors.deallocate()
-    unsafe addresses.deallocate()
-    unsafe controls.deallocate()
   }
 
   mutating func append(_ injection: Injection, pieces: [UnsafeRawBufferPointer]) {
@@ -69,75 +46,45 @@ import SystemPackage
       return
     }
     let range = injection.packet.pieces
-    guard range.count <= Self.maximumPieces else {
+    guard range.count <= MessageBatch<sockaddr_in6>.maximumPieces else {
       failures.count(.messageTooLong)
       return
     }
-    if unsafe count == Self.maximumMessages || vectorsUsed + range.count > vectors.count { flush() }
-    guard unsafe setDestination(of: count, from: pieces[range]) else {
+    guard let address = unsafe destination(in: pieces[range]) else {
       failures.count(.invalidArgument)
       return
     }
-    let first = vectorsUsed
-    for index in range {
-      unsafe vectors[vectorsUsed] = iovec(
-        iov_base: UnsafeMutableRawPointer(mutating: pieces[index].baseAddress), iov_len: pieces[index].count)
-      vectorsUsed += 1
-    }
-    // SO_MARK as a control message marks this packet alone.
-    let control = unsafe controls.baseAddress! + count * Self.controlSize
-    var controlHeader = cmsghdr()
-    controlHeader.cmsg_len = MemoryLayout<cmsghdr>.size + MemoryLayout<UInt32>.size
-    controlHeader.cmsg_level = SOL_SOCKET
-    controlHeader.cmsg_type = SO_MARK
-    unsafe control.storeBytes(of: controlHeader, as: cmsghdr.self)
-    unsafe control.storeBytes(of: injection.mark, toByteOffset: MemoryLayout<cmsghdr>.size, as: UInt32.self)
-    var header = unsafe msghdr()
-    unsafe header.msg_name = UnsafeMutableRawPointer(addresses.baseAddress! + count)
-    unsafe header.msg_namelen = socklen_t(isIPv6 ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size)
-    unsafe header.msg_iov = vectors.baseAddress! + first
-    unsafe header.msg_iovlen = range.count
-    unsafe header.msg_control = control
-    unsafe header.msg_controllen = Self.controlSize
-    unsafe messages[count].msg_hdr = header
+    if !batch.hasRoom(pieces: range.count) { flush() }
+    unsafe batch.append(
+      pieces[range], to: address,
+      addressCount: isIPv6 ? MemoryLayout<sockaddr_in6>.size : MemoryLayout<sockaddr_in>.size, mark: injection.mark)
     injections.append(injection)
-    count += 1
   }
 
   mutating func flush() {
-    var start = 0
-    while start < count {
-      let descriptor = descriptor
-      let number = UInt32(count - start)
-      let first = unsafe messages.baseAddress! + start
-      switch systemCall({ unsafe sendmmsg(descriptor, first, number, CInt(MSG_NOSIGNAL | MSG_DONTWAIT)) }) {
-      case .success(let taken):
-        sent &+= UInt64(taken)
-        start += Int(taken)
-      case .failure(let error):
-        // An error is of the first packet: those before an error are reported as taken.
-        failures.count(error)
-        if error == .messageTooLong, let mtu = reportedMTU() {
-          refusals.append(Refusal(injection: injections[start], mtu: mtu))
-        }
-        start += 1
-      }
+    guard batch.count > 0 else { return }
+    let descriptor = descriptor
+    var refused: [(index: Int, error: Errno, mtu: Int?)] = []
+    let taken = batch.send(on: descriptor) { index, error in
+      refused.append((index, error, error == .messageTooLong ? Self.reportedMTU(descriptor) : nil))
     }
-    count = 0
+    sent &+= UInt64(taken)
+    for (index, error, mtu) in refused {
+      failures.count(error)
+      if let mtu { refusals.append(Refusal(injection: injections[index], mtu: mtu)) }
+    }
     injections.removeAll(keepingCapacity: true)
-    vectorsUsed = 0
   }
 
   /// The MTU of the interface that the last packet was too long for, from the socket's error queue (ip(7), IP_RECVERR); nil
   /// where the packet did get further, and was answered with an ICMP error.
-  private func reportedMTU() -> Int? {
+  private static func reportedMTU(_ descriptor: CInt) -> Int? {
     var mtu: Int?
     unsafe withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { control in
       while true {
         var header = unsafe msghdr()
         unsafe header.msg_control = control.baseAddress
         unsafe header.msg_controllen = control.count
-        let descriptor = descriptor
         let received = systemCall {
           unsafe recvmsg(descriptor, &header, CInt(MSG_ERRQUEUE | MSG_DONTWAIT))
         }
@@ -154,12 +101,13 @@ import SystemPackage
     return mtu
   }
 
-  /// Reads the destination out of the packet's header, wherever its pieces are cut: the kernel routes by it.
-  ///
-  /// - Returns: false where the packet is shorter than an IP header.
-  private func setDestination(of index: Int, from pieces: ArraySlice<UnsafeRawBufferPointer>) -> Bool {
+  /// The destination in the packet's header, wherever its pieces are cut: the kernel routes by it. Nil where the packet is shorter
+  /// than an IP header.
+  private func destination(in pieces: ArraySlice<UnsafeRawBufferPointer>) -> sockaddr_in6? {
     let field = isIPv6 ? 24..<40 : 16..<20
     var address = sockaddr_in6()
+    // The family stands at the same place in both kinds of address.
+    address.sin6_family = sa_family_t(isIPv6 ? AF_INET6 : AF_INET)
     let found = unsafe withUnsafeMutableBytes(of: &address) { address in
       let target =
         isIPv6
@@ -176,9 +124,6 @@ import SystemPackage
       }
       return false
     }
-    // The family stands at the same place in both kinds of address.
-    address.sin6_family = sa_family_t(isIPv6 ? AF_INET6 : AF_INET)
-    unsafe addresses[index] = address
-    return found
+    return found ? address : nil
   }
 }

@@ -19,6 +19,17 @@ public struct Sysctl: Sendable {
     }
   }
 
+  /// The number that it is set to.
+  func number() throws(NetfilterError) -> Int {
+    do {
+      let text = try ProcFile.read(path)
+      guard let number = Int(text.prefix { !$0.isWhitespace }) else { throw Errno.invalidArgument }
+      return number
+    } catch {
+      throw NetfilterError("read the sysctl \(name)", error as? Errno ?? .ioError)
+    }
+  }
+
   public func set(_ isOn: Bool) throws(NetfilterError) {
     do {
       try ProcFile.write(isOn ? "1" : "0", to: path)

@@ -123,9 +123,12 @@ struct ChangeTests {
   func run() throws {
     let scene = try Scene(
       Self.web, "pm attach web look", "pm attach web look --run thread", "pm attach web look --run inline",
-      "pm attach web wait", "pm attach web wait --run thread", "pm attach web tap --run inline", "pm attach web trim")
+      "pm attach web wait", "pm attach web wait --run thread", "pm attach web tap --run inline", "pm attach web trim",
+      "pm attach web tap --run thread", "pm attach web trim --run thread")
     #expect(
-      scene.dataPlane.flows[0].modules.map(\.run) == [.inline, .thread, .inline, .thread, .thread, .inline, .inline])
+      scene.dataPlane.flows[0].modules.map(\.run) == [
+        .inline, .thread, .inline, .thread, .thread, .inline, .inline, .thread, .thread,
+      ])
   }
 
   @Test("Setting keeps the other arguments, the identifier and the place, and raises the revision")
@@ -185,8 +188,6 @@ struct ChangeTests {
       ("pm attach web look --run process", .refused, "cannot be run as 'process'", "'inline' or 'thread'"),
       ("pm attach web look --run ''", .refused, "cannot be run as ''", "'inline' or 'thread'"),
       ("pm attach web wait --run inline", .refused, "'wait' waits for its bytes", "'thread'"),
-      ("pm attach web tap --run thread", .refused, "'tap' works on packets", "'inline'"),
-      ("pm attach web trim --run thread", .refused, "'trim' works on packets", "'inline'"),
       ("pm move web oen --stage 1", .notFound, "flow 'web' has no module 'oen'", "did you mean 'one'?"),
       ("pm move wob one --stage 1", .notFound, "there is no flow 'wob'", "did you mean 'web'?"),
       ("pm move web one --stage 3", .refused, "the flow has 1 stage", "use 1 to 2"),

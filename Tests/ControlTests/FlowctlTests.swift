@@ -69,8 +69,8 @@ struct FlowctlTests {
         KIND  LAYER  ACCESS  RUN            PARAMETERS     HELP
         swap  app    edit    inline,thread  from,to,limit  Replaces bytes.
         look  app    read    inline,thread                 Only looks.
-        tap   ip     read    inline                        Sees packets.
-        trim  tcp    edit    inline                        Edits segments.
+        tap   ip     read    inline,thread                 Sees packets.
+        trim  tcp    edit    inline,thread                 Edits segments.
         wait  app    read    thread                        Reads like a program.
 
         """
@@ -124,7 +124,6 @@ struct FlowctlTests {
     "Failures",
     arguments: [
       (["flow", "add", "x", ""], 1, "flowctl: match ''"),
-      (["pm", "attach", "web", "tap", "--run", "thread"], 1, "run it as 'inline'"),
       (["pm", "attach", "web", "wait", "--run", "inline"], 1, "run it as 'thread'"),
       (["pm", "attach", "web", "swap", "from=x", "--stage", "1"], 1, "stage 1 has an editor already: 'swap'"),
       (["pm", "attach", "web", "look", "--stage", "4"], 1, "use 1 to 3"),

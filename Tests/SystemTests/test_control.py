@@ -7,7 +7,7 @@ import unittest
 
 import kit
 from daemon import FLOWCTL, FLOWOS, Daemon, DaemonTest
-from transfer import open_pair
+from transfer import MIB, End, cats, open_pair
 
 
 def setUpModule():
@@ -51,6 +51,31 @@ class Control(DaemonTest):
                     end.recv(1)
             self.assertEqual(self.flowos.ask("conn", "show", number)["connection"]["state"], "cut")
         self.assertEqual(self.flowos.ctl("conn", "kill", number + 100, check=False).returncode, 3)
+
+    def test_what_is_only_read_is_reset_too(self):
+        content = cats(MIB, seed=1)
+        for ipv6 in (False, True):
+            for is_busy in (False, True):
+                with self.subTest(ipv6=ipv6, is_busy=is_busy):
+                    client, server = open_pair(self.net, ipv6=ipv6)
+                    with client, server:
+                        # It was open before the flow was there.
+                        self.attach("ip_proto=6,tcp_dst=5000", "counter")
+                        if is_busy:
+                            receiver = End(server, (content for _ in range(10_000)))
+                            sender = End(client, (content for _ in range(10_000)))
+                            kit.wait_until(lambda: min(sender.count, receiver.count) > 8 * MIB, "both send")
+                        else:
+                            client.sendall(b"hello")
+                            self.assertEqual(server.recv(100), b"hello")
+                        connection, = (one for one in self.flowos.connections() if one["state"] == "midstream")
+                        self.flowos.ctl("conn", "kill", connection["id"])
+                        for end in (sender, receiver) if is_busy else (client, server):
+                            if is_busy:
+                                self.assertRaisesRegex(AssertionError, "cut off", end.finish, 5)
+                            else:
+                                self.assertRaises(ConnectionResetError, end.recv, 1)
+                    self.flowos.ctl("flow", "del", "web")
 
     def test_monitoring_ends_with_the_user_and_with_the_daemon(self):
         run = self.monitor()

@@ -62,6 +62,44 @@ struct Lingerer: ProcessingModule {
   }
 }
 
+/// Changes the hop limit of packets.
+struct HopSetter: ProcessingModule {
+  static let description = ModuleDescription(kind: "hop-setter", layer: .ip, access: .edit, help: "Sets hop limits.")
+  init(_ arguments: Arguments) {}
+  init() {}
+  mutating func process(_ window: inout Window) {
+    guard let packet = window.packet else { return }
+    let at = packet.isIPv6 ? 7 : 8
+    if window.count > at { window.replace(at..<at + 1, with: [33]) }
+  }
+}
+
+/// Changes octets of the payload of segments. In front of the streams, so that all the rest is done with what it makes.
+struct Mapper: ProcessingModule {
+  static let description = ModuleDescription(kind: "mapper", layer: .tcp, access: .edit, help: "Maps octets.")
+  init(_ arguments: Arguments) {}
+  init() {}
+  mutating func process(_ window: inout Window) {
+    guard let packet = window.packet else { return }
+    for at in packet.payloadOffset..<max(packet.payloadOffset, window.count) where window[at] == 5 {
+      window.replace(at..<at + 1, with: [6])
+    }
+  }
+}
+
+/// Reads a little and has no more interest.
+struct Leaver: ProcessingModule {
+  static let description = ModuleDescription(kind: "leaver", access: .read, help: "Leaves.")
+  private var seen = 0
+  init(_ arguments: Arguments) {}
+  init() {}
+  mutating func process(_ window: inout Window) {
+    seen += window.count
+    window.releaseAll()
+    if seen > 50 { window.offload() }
+  }
+}
+
 /// Writes down what it sees. It stands last, so that is what the destination has to get.
 struct Recorder: ProcessingModule {
   static let description = ModuleDescription(kind: "recorder", access: .read, help: "Records.")
@@ -73,10 +111,17 @@ struct Recorder: ProcessingModule {
   nonisolated(unsafe) static var epochs = [0, 0, 0, 0]
   /// Twice the number of the connection, and one more on the way to the client.
   var place: Int
+  /// Whether it has no more interest.
+  private var isLeaving = false
   private var record: Int?
 
   init(_ arguments: Arguments) { place = 0 }
-  init(place: Int) { self.place = place }
+  init(place: Int, isLeaving: Bool) {
+    self.place = place
+    self.isLeaving = isLeaving
+  }
+
+  mutating func adopt(_ prototype: Recorder) { isLeaving = prototype.isLeaving }
 
   mutating func process(_ window: inout Window) {
     if window.count > 0 {
@@ -88,5 +133,6 @@ struct Recorder: ProcessingModule {
       Self.records[record!] += window.copy(0..<window.count)
     }
     window.releaseAll()
+    if isLeaving { window.offload() }
   }
 }

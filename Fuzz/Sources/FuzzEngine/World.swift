@@ -41,6 +41,9 @@ struct World: ~Copyable {
   private var lastModule: UInt32 = 100
   /// Modules attached beside the recorder, with the revision of each.
   private var attached: [AttachedModule] = []
+  private let threads = Threads()
+  /// Whether the recorders have no more interest, and so the record ends.
+  private var isLeaving = false
   /// Whether a reader has held octets that may have passed before their turn: the destination may be ahead of the record.
   private var hasWatched = false
   private let segment: Int
@@ -51,6 +54,7 @@ struct World: ~Copyable {
     if options & 1 != 0 { settings.memoryLimit = 400_000 }
     if options & 2 != 0 { settings.connectionLimit = 2 }
     segment = options & 4 != 0 ? 1_460 : 100
+    settings.threads = threads
     self.settings = settings
     engine = Engine(settings)
     self.tape = tape
@@ -95,12 +99,30 @@ struct World: ~Copyable {
     case 11, 12, 13: forge(1 + tape.choice(2))
     case 14: forgeNumbers(1 + tape.choice(2))
     default:
-      switch tape.choice(4) {
+      switch tape.choice(6) {
       case 0: open(1 + tape.choice(2))
       case 1: complain(tape.choice(3))
+      case 4: work(tape.byte())
+      case 5: kill(1 + tape.choice(2))
       default: scramble()
       }
     }
+  }
+
+  /// Lets one of the threads work, and takes over what it has returned.
+  private mutating func work(_ which: UInt8) {
+    guard threads.count > 0 else { return }
+    threads.step(Int(which) % threads.count)
+    engine.collect(at: now)
+    takeInjections()
+    for index in connections.indices { verify(index) }
+  }
+
+  private mutating func kill(_ index: Int) {
+    guard let id = connections[index].id else { return }
+    connections[index].id = nil
+    _ = engine.kill(connection: id, at: now)
+    takeInjections()
   }
 
   // MARK: Control
@@ -108,40 +130,60 @@ struct World: ~Copyable {
   private mutating func configure() {
     func flow(_ id: Int, _ text: String, _ recorder: Recorder) -> Flow {
       guard let match = try? Match(parsing: text, portNamed: { _ in nil }) else { fatalError("the match is right") }
-      let last = AttachedModule(id: UInt32(id), name: "recorder", prototype: recorder)
-      return Flow(id: UInt32(id), name: text, match: match, priority: 0, stages: (attached + [last]).map { [$0] })
+      let last = AttachedModule(
+        id: UInt32(id), name: "recorder", revision: isLeaving ? 1 : 0, prototype: recorder)
+      var stages: [[AttachedModule]] = []
+      // Behind the streams the recorder would not see what a mapper makes.
+      for module in attached.filter({ $0.prototype is Mapper }) + attached.filter({ !($0.prototype is Mapper) }) {
+        let isReader = module.description.layer == .app && module.description.access == .read
+        // Some readers join the stage in front of them.
+        if isReader, module.id.isMultiple(of: 2), stages.last?.contains(where: { $0.description.layer == .app }) == true {
+          stages[stages.count - 1].append(module)
+        } else {
+          stages.append([module])
+        }
+      }
+      return Flow(id: UInt32(id), name: text, match: match, priority: 0, stages: stages + [[last]])
     }
     if Self.isTracing { print("modules", attached.map(\.description.kind)) }
     let sources = ["tcp,nw_src=10.0.0.1", "tcp,nw_src=10.0.1.2", "tcp6,ipv6_src=fd00::3", "tcp6,ipv6_src=fd00::4"]
     let flows = (sources + ["tcp,nw_src=10.0.0.5", "tcp,nw_src=10.0.1.6", "tcp,nw_src=10.0.0.7"]).enumerated().map {
-      flow($0.offset + 1, $0.element, Recorder(place: $0.offset))
+      flow($0.offset + 1, $0.element, Recorder(place: $0.offset, isLeaving: isLeaving))
     }
     engine.apply(Configuration(flows: flows), at: now)
     takeInjections()
   }
 
   private mutating func reconfigure() {
-    switch tape.choice(4) {
+    switch tape.choice(6) {
+    case 4 where !attached.isEmpty:
+      let module = attached.remove(at: tape.choice(attached.count))
+      attached.insert(module, at: tape.choice(attached.count + 1))
+    case 5 where tape.choice(4) == 0: isLeaving = true
     case 0 where !attached.isEmpty: attached.remove(at: tape.choice(attached.count))
     case 1 where !attached.isEmpty:
       let index = tape.choice(attached.count)
       let old = attached[index]
       attached[index] = AttachedModule(
-        id: old.id, name: old.name, revision: old.revision + 1,
+        id: old.id, name: old.name, revision: old.revision + 1, run: old.run,
         prototype: old.prototype is Editor ? editor() : old.prototype)
     default:
-      guard attached.count < 3 else { break }
+      guard attached.count < 4 else { break }
       lastModule += 1
+      let kind = tape.choice(10)
       let prototype: any ProcessingModule =
-        switch tape.choice(5) {
+        switch kind {
         case 0: Holder()
         case 1: Lingerer()
-        case 4: watcher()
+        case 4, 9: watcher()
+        case 5: HopSetter()
+        case 6: Mapper()
+        case 7: Leaver()
         default: editor()
         }
-      attached.insert(
-        AttachedModule(id: lastModule, name: "m\(lastModule)", prototype: prototype),
-        at: tape.choice(attached.count + 1))
+      let module = AttachedModule(
+        id: lastModule, name: "m\(lastModule)", run: kind >= 8 ? .thread : .inline, prototype: prototype)
+      attached.insert(module, at: tape.choice(attached.count + 1))
     }
     configure()
   }
@@ -351,6 +393,7 @@ struct World: ~Copyable {
   private mutating func advance(by span: Int64) {
     if Self.isTracing { print("time", span / 1_000_000) }
     now = Instant(nanoseconds: now.nanoseconds + span)
+    threads.setTime(now)
     engine.advance(to: now)
     takeInjections()
     for index in connections.indices { verify(index) }
@@ -438,6 +481,7 @@ struct World: ~Copyable {
   private mutating func verify(_ index: Int) {
     guard index < 3, let id = connections[index].id else { return }
     let known = engine.connections(limit: 10).first { $0.id == id }
+    require(known?.state != "offloaded" || known?.isEdited == false, "an edited connection is left to the kernel")
     guard let known, ["syn-received", "established", "closing"].contains(known.state) else {
       connections[index].id = nil
       return
@@ -447,7 +491,7 @@ struct World: ~Copyable {
       let mine = Recorder.owners.indices.filter { Recorder.owners[$0] == connections[index].epoch * 2 + path }
       guard mine.count <= 1 else { continue }
       let record = mine.first.map { Recorder.records[$0] } ?? []
-      require(hasWatched || received.count <= record.count, "octets got past the modules of \(index), path \(path)")
+      require(hasWatched || isLeaving || received.count <= record.count, "octets got past the modules of \(index), path \(path)")
       let count = min(received.count, record.count)
       require(received[..<count] == record[..<count], "the destination got something else than the modules saw")
     }
@@ -463,6 +507,7 @@ struct World: ~Copyable {
     for _ in 0..<120 {
       guard connections[0].id != nil, !connections[0].paths.contains(where: \.isReset), !isDrained else { return }
       advance(by: 250_000_000)
+      for index in (0..<threads.count).reversed() { work(UInt8(index)) }
       for path in 0..<2 {
         acknowledge(0, from: path, window: 20_000)
         let state = connections[0].paths[path]
@@ -488,7 +533,10 @@ struct World: ~Copyable {
   /// Forgotten connections leave nothing behind.
   private mutating func release() {
     for index in connections.indices { connections[index].id = nil }
-    for _ in 0..<3 { advance(by: 90_000 * 1_000_000_000) }
+    for _ in 0..<3 {
+      advance(by: 90_000 * 1_000_000_000)
+      for index in (0..<threads.count).reversed() { work(UInt8(index)) }
+    }
     let statistics = engine.statistics
     require(statistics.connections == 0, "a connection is never forgotten")
     require(statistics.memoryInUse <= 3 * 73_728 + 2_048, "memory is leaked")

@@ -32,7 +32,14 @@ extension ConnectionShow {
 
 extension ConnectionKill {
   public func perform(on controller: Controller) throws(ControlError) -> Reply {
-    guard controller.dataPlane.kill(connection: id) else { throw .noConnection(id) }
+    guard controller.dataPlane.kill(connection: id) else {
+      guard controller.dataPlane.connection(id) == nil else {
+        throw ControlError(
+          .refused, "connection \(id) is offloaded: the kernel forwards it alone",
+          mend: "'conntrack -D' and a firewall rule end it, or either end")
+      }
+      throw .noConnection(id)
+    }
     return Reply(killed: true)
   }
 }

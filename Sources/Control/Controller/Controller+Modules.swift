@@ -37,8 +37,8 @@ extension ModuleAttach {
         .refused, "a module cannot be run as '\(run ?? "")'", at: place, mend: "use 'inline' or 'thread'")
     }
     guard description.runs.contains(mode) else {
-      let why = mode == .inline ? "waits for its bytes" : "works on packets, which cannot wait for a thread"
-      throw ControlError(.refused, "'\(kind)' \(why)", at: place, mend: "run it as '\(description.runs[0])'")
+      throw ControlError(
+        .refused, "'\(kind)' waits for its bytes", at: place, mend: "run it as '\(description.runs[0])'")
     }
     return mode
   }

@@ -17,7 +17,8 @@ public protocol DataPlane {
   /// The connection of that ``Engine/ConnectionInfo/id``, or nil where there is none.
   func connection(_ id: UInt64) -> ConnectionInfo?
 
-  /// Resets a connection at both ends, and says whether there is one of that ``Engine/ConnectionInfo/id``.
+  /// Resets a connection at both ends, and says whether there is one of that ``Engine/ConnectionInfo/id`` that can be: not one
+  /// that is offloaded.
   func kill(connection id: UInt64) -> Bool
 
   /// Octets that modules hold now, all connections together, by ``Engine/AttachedModule/id``.

@@ -181,9 +181,6 @@ struct WantedModule: Sendable {
 }
 
 extension ModuleDescription {
-  /// How a module can run, the usual way first. Packets cannot wait for a thread.
-  var runs: [AttachedModule.RunMode] {
-    guard layer == .app else { return [.inline] }
-    return needsThread ? [.thread] : [.inline, .thread]
-  }
+  /// How a module can run, the usual way first.
+  var runs: [AttachedModule.RunMode] { needsThread ? [.thread] : [.inline, .thread] }
 }

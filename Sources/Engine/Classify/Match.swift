@@ -116,6 +116,11 @@ public struct Match: Hashable, Sendable, CustomStringConvertible {
     mask.words[7] |= place.presence
   }
 
+  /// Whether it takes packets of ICMP, which may be errors about any connection.
+  var mayBeError: Bool {
+    self[.protocolNumber].map { [ProtocolNumber.icmp, ProtocolNumber.icmpv6].contains(UInt8($0.value)) } ?? true
+  }
+
   /// The match as values and masks of keys; several where a range of ports takes more than one prefix.
   var keys: [(value: FlowKey, mask: FlowKey)] {
     let everything: [(value: UInt16, mask: UInt16)] = [(0, 0)]

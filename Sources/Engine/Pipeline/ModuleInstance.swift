@@ -19,10 +19,19 @@ struct ModuleInstance {
   private(set) var description: ModuleDescription
   let tally: ModuleTally
   var state = State.working
+  /// Whether it has been told how it has come to the connection.
+  var isGreeted = false
   /// Whether it is to work on a thread of its own.
   let runsOnThread: Bool
-  /// Where it works, if on a thread of its own.
-  var exchange: ModuleExchange?
+  /// Where it works, if on a thread of its own: at streams, or at packets.
+  var exchange: StreamExchange?
+  var packets: PacketExchange?
+  /// Whether its thread has come to an end: from then on it works nowhere.
+  var isThreadGone = false
+  /// Whether its failure has been told, of one that works on the packets of a flow.
+  var isFailureTold = false
+  /// Whether it is not wanted any more, and only packets that its thread has are waited for.
+  var isEnding = false
   /// Whether the thread has been told to come to an end.
   var isRetireTold = false
   /// Whether it goes on for now all the same.
@@ -42,6 +51,8 @@ struct ModuleInstance {
     self.tally = tally
   }
 
+  var thread: ModuleExchange? { exchange ?? packets }
+
   var holdTime: Nanoseconds { module.holdTime }
 
   /// Whether its thread is given what comes; not while it is asked to come to an end, so that what comes is another's.
@@ -49,6 +60,9 @@ struct ModuleInstance {
 
   /// Whether it takes no more part: what is left of it is to be taken out of the pipelines.
   var isOver: Bool { state != .working && state != .retiring }
+
+  /// Whether packets are shown to it.
+  var isAtWork: Bool { !isOver && !isEnding }
 
   /// What `flowctl conn show` calls the state.
   var stateName: String {
@@ -80,7 +94,12 @@ struct ModuleInstance {
     tally.common.octetsRemoved += part.edits.removed
     tally.common.octetsInserted += part.edits.inserted
     tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
-    for (index, count) in part.own.enumerated() { unsafe tally.own[index] &+= count }
+    count(own: part.own)
+  }
+
+  /// Counts what its thread has added to its own counters.
+  func count(own: [UInt64]) {
+    for (index, count) in own.enumerated() { unsafe tally.own[index] &+= count }
   }
 
   /// Takes over what the module has asked for in one window.
@@ -93,6 +112,27 @@ struct ModuleInstance {
     if requests.isOffloading, state == .working { state = .offloaded }
     if let fault = requests.fault { fail(fault) }
   }
+
+  /// Puts it to work on a thread of its own, where it is to get its packets there and does not yet.
+  mutating func startThread(
+    _ bound: PacketExchange.Bound, home: PacketExchange.Home, _ environment: inout Environment
+  ) {
+    guard runsOnThread, packets == nil, state == .working, !isEnding, let post = environment.post else { return }
+    guard !description.needsThread else {
+      fail("it reads from a stream, and gets packets")
+      return
+    }
+    let exchange = PacketExchange(module, description, bound: bound, home: home, post: post, pool: environment.pool)
+    guard post.start(exchange) else {
+      fail("there can be no more threads")
+      return
+    }
+    packets = exchange
+    environment.exchanges[ObjectIdentifier(exchange)] = exchange
+  }
+
+  /// Asks for it in the module's place.
+  mutating func ask(_ fate: ModuleRequests.Fate?) { self.fate = self.fate ?? fate }
 
   /// Hands out what the module has asked to become of a datagram.
   mutating func takeFate() -> ModuleRequests.Fate? {
@@ -113,14 +153,14 @@ struct ModuleInstance {
   /// Takes over the parameters of a newer prototype.
   mutating func adopt(_ attached: AttachedModule) {
     module = module.adopting(attached.prototype)
-    exchange?.adopt(attached.prototype)
+    thread?.adopt(attached.prototype)
     description = attached.description
     revision = attached.revision
   }
 
   /// Tells the module of a change of its connection.
   mutating func tell(_ change: ConnectionChange) {
-    if let exchange { exchange.tell(change) } else { module.connection(change) }
+    if let thread { thread.tell(change) } else { module.connection(change) }
   }
 }
 

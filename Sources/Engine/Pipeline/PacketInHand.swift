@@ -16,6 +16,13 @@ struct PacketInHand {
     self.isSound = isSound
   }
 
+  /// The same with its octets in another slab.
+  func moved(to slab: SlabID, _ start: UInt32) -> PacketInHand {
+    var moved = PacketInHand(slab: slab, start: start, headers: headers, isSound: isSound)
+    moved.isChanged = isChanged
+    return moved
+  }
+
   /// Behind its last octet, link-layer padding left out.
   var end: UInt32 { start + UInt32(headers.ip.totalLength) }
 
@@ -67,43 +74,73 @@ extension PacketHeaders {
   }
 }
 
-extension ModuleInstance {
-  /// Shows the module one packet. Returns what it wants to become of that one, nil where it goes on.
-  mutating func see(
-    _ packet: inout PacketInHand, isPeer: Bool, identity: ConnectionIdentity, _ environment: inout Environment
-  ) -> ModuleRequests.Fate? {
-    let pool = environment.pool
+/// What has come of showing a packet to a module.
+struct Showing: Sendable {
+  var octets: Int
+  var edits: UInt64
+  var requests: ModuleRequests
+  /// What the module wants to become of the packet, nil where it goes on.
+  var fate: ModuleRequests.Fate?
+}
+
+extension PacketInHand {
+  /// Shows itself to a module.
+  ///
+  /// - Parameters:
+  ///   - own: where the module's own counters lie.
+  ///   - pool: where the octets lie; on the module's own thread as it is lent.
+  mutating func show(
+    to module: inout any ProcessingModule, _ description: ModuleDescription, isPeer: Bool,
+    identity: ConnectionIdentity, own: UnsafeMutableBufferPointer<UInt64>, in pool: SlabPool, at now: Instant
+  ) -> Showing {
     let layer = description.layer
-    let first = packet.start + (layer == .ip ? 0 : UInt32(packet.headers.ip.headerLength))
-    let ports = packet.headers.ports
+    let first = start + (layer == .ip ? 0 : UInt32(headers.ip.headerLength))
+    let ports = headers.ports
     var octets = SegmentQueue()
-    octets.append(.kept(packet.slab, first, packet.end, source: InSequence(0)))
+    octets.append(.kept(slab, first, end, source: InSequence(0)))
     let setting = unsafe Window.Setting(
-      identity: identity, mayEdit: description.access == .edit, own: tally.own,
-      packet: packet.description(layer, isPeer: isPeer))
-    var window = Window(octets, pool: pool, setting: setting, now: environment.now, true, false)
+      identity: identity, mayEdit: description.access == .edit, own: own,
+      packet: self.description(layer, isPeer: isPeer))
+    var window = Window(octets, pool: pool, setting: setting, now: now, true, false)
     do {
       if isPeer { try module.processPeer(&window) } else { try module.process(&window) }
     } catch {
       window.fail("it threw: \(error)")
     }
-    tally.common.octetsIn += UInt64(packet.end - first)
-    tally.common.edits += window.edits
     var fate = window.requests.fate
     if window.edits > 0 {
-      if let wrong = packet.changed(in: pool) {
+      if let wrong = changed(in: pool) {
         window.fail(wrong)
         fate = .drop
-      } else if layer == .tcp, let ports, packet.headers.ports ?? (0, 0) != ports {
+      } else if layer == .tcp, let ports, headers.ports ?? (0, 0) != ports {
         window.fail("it changes the ports of a connection; that is for modules of the layer ip")
         fate = .drop
       }
     }
-    if fate == nil { tally.common.octetsOut += UInt64(packet.end - first) }
     var requests = window.requests
     requests.fate = nil
     if layer == .ip { requests.isOffloading = false }
-    take(requests, connection: identity.id, &environment)
-    return fate
+    return Showing(octets: Int(end - first), edits: window.edits, requests: requests, fate: fate)
+  }
+}
+
+extension ModuleInstance {
+  /// Shows the module one packet. Returns what it wants to become of that one, nil where it goes on.
+  mutating func see(
+    _ packet: inout PacketInHand, isPeer: Bool, identity: ConnectionIdentity, _ environment: inout Environment
+  ) -> ModuleRequests.Fate? {
+    let showing = unsafe packet.show(
+      to: &module, description, isPeer: isPeer, identity: identity, own: tally.own, in: environment.pool,
+      at: environment.now)
+    take(showing, connection: identity.id, &environment)
+    return showing.fate
+  }
+
+  /// Takes over what has come of showing a packet.
+  mutating func take(_ showing: Showing, connection: UInt64, _ environment: inout Environment) {
+    tally.common.octetsIn += UInt64(showing.octets)
+    tally.common.edits += showing.edits
+    if showing.fate == nil { tally.common.octetsOut += UInt64(showing.octets) }
+    take(showing.requests, connection: connection, &environment)
   }
 }

@@ -32,7 +32,7 @@ extension Pipeline {
     for (index, var stage) in old.enumerated() where !origins.contains(index) {
       stage.members.removeAll { member in wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
-      let isOnThread = stage.members.contains { instances[$0.instance].exchange != nil }
+      let isOnThread = stage.members.contains { instances[$0.instance].thread != nil }
       // A module that goes on for a while stands in front of who comes. A thread that is to end is given no more, so what
       // comes now goes to those who come; it must not meet them with what it has in its hands.
       let place =
@@ -46,16 +46,26 @@ extension Pipeline {
     letGo(&rest, in: pool)
   }
 
-  /// Which of the stages each of `wanted` goes on with: the first behind that of the one before it with a member in common; nil
-  /// for none.
+  /// Which of the stages each of `wanted` goes on with, in their order; nil for none. As many members as can be stay where they
+  /// are, so that one that moves past others leaves those alone.
   private func origins(of wanted: [[Member]]) -> [Int?] {
-    var last = -1
-    return wanted.map { members in
-      let origin = stages.indices.first { index in
-        index > last && members.contains { member in stages[index].members.contains { $0.isSame(as: member) } }
+    let common = wanted.map { members in
+      stages.map { stage in members.count { member in stage.members.contains { $0.isSame(as: member) } } }
+    }
+    // How many stay of those from a wanted stage and from a present one on.
+    var staying = [[Int]](repeating: [Int](repeating: 0, count: stages.count + 1), count: wanted.count + 1)
+    for index in wanted.indices.reversed() {
+      for stage in stages.indices.reversed() {
+        let kept = common[index][stage] > 0 ? common[index][stage] + staying[index + 1][stage + 1] : 0
+        staying[index][stage] = max(kept, staying[index + 1][stage], staying[index][stage + 1])
       }
-      last = origin ?? last
-      return origin
+    }
+    var stage = 0
+    return wanted.indices.map { index in
+      while stage < stages.count, staying[index][stage] == staying[index][stage + 1] { stage += 1 }
+      guard stage < stages.count, staying[index][stage] > staying[index + 1][stage] else { return nil }
+      defer { stage += 1 }
+      return stage
     }
   }
 
@@ -128,6 +138,11 @@ extension [Pipeline.Member] {
 }
 
 extension [ModuleInstance] {
+  /// Whether they had an interest in a connection, and none has any more. Where there are none, some may come.
+  var isGivenUp: Bool {
+    !isEmpty && allSatisfy(\.isOver) && contains { $0.state == .offloaded }
+  }
+
   /// The members of a direction: its own modules, then the peers of the other one. Those stand behind, and in reverse, so that
   /// what one module encloses on the one way it encloses on the other.
   mutating func members(
@@ -145,6 +160,16 @@ extension [ModuleInstance] {
       }
     }
     return (own + peers).filter { !$0.isEmpty }
+  }
+
+  /// Tells those that are new how they have come to the connection.
+  ///
+  /// - Parameter isWhole: whether nothing of it has gone by before.
+  mutating func greet(isWhole: Bool) {
+    for index in indices where !self[index].isGreeted {
+      self[index].isGreeted = true
+      self[index].module.connection(isWhole ? .opened : .joined)
+    }
   }
 
   /// Has those of `layer` and `owner` come to an end that are not among `wanted`.
@@ -172,7 +197,6 @@ extension [ModuleInstance] {
     guard let tally = tallies[attached.id] else { preconditionFailure("every module of a configuration has a tally") }
     var instance = ModuleInstance(attached, owner: owner, tally: tally)
     instance.onFail = onFail ?? .pass
-    instance.module.connection(.opened)
     append(instance)
     return count - 1
   }

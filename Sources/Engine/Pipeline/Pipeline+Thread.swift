@@ -4,7 +4,7 @@ import DequeModule
 extension Pipeline {
   /// Hands a member's thread what has come, as far as it may have it.
   mutating func hand(
-    _ index: Int, _ member: Int, _ isEnded: Bool, _ patience: Int64?, _ exchange: ModuleExchange,
+    _ index: Int, _ member: Int, _ isEnded: Bool, _ patience: Int64?, _ exchange: StreamExchange,
     _ instances: [ModuleInstance],
     _ now: Instant
   ) {
@@ -71,7 +71,9 @@ extension Pipeline {
         })
       else { continue }
       if instances[instance].description.access == .edit {
-        for segment in part.segments { take(segment, part.inserted, index, environment.pool) }
+        for segment in part.segments {
+          stages[index].returned.append(returned: segment, part.inserted, in: environment.pool)
+        }
         stages[index].drop(octets: part.taken.octets, numbers: part.taken.numbers, in: environment.pool)
       } else {
         stages[index].advance(member, by: part.released)
@@ -79,25 +81,6 @@ extension Pipeline {
       if part.isEnded { stages[index].members[member].isEnded = true }
       let state = stages[index].members[member]
       stages[index].members[member].heldSince = state.handed > state.head ? environment.now : nil
-    }
-  }
-
-  private mutating func take(_ segment: Segment, _ inserted: [UInt8], _ index: Int, _ pool: SlabPool) {
-    if segment.slab.isInserted {
-      var done = Int(segment.start)
-      while done < Int(segment.end) {
-        let length = min(Int(segment.end) - done, SlabPool.largest)
-        let place = unsafe inserted.withUnsafeBytes {
-          unsafe pool.copyReserved(UnsafeRawBufferPointer(rebasing: $0[done..<done + length]))
-        }
-        stages[index].returned.append(.inserted(place.slab, place.start, place.end))
-        done += length
-      }
-    } else if segment.slab != .none {
-      pool.retain(segment.slab)
-      stages[index].returned.append(segment)
-    } else if segment.sourceCount > 0 {
-      stages[index].returned.append(.removed(segment.source, segment.sourceCount))
     }
   }
 }

@@ -128,6 +128,22 @@ struct Pipeline {
     }
   }
 
+  /// A module that a segment is yet to meet, whatever has become of the others meanwhile.
+  struct Step: Equatable {
+    /// ``AttachedModule/id``
+    var module: UInt32
+    var isPeer: Bool
+
+    init(_ member: Member, _ instances: [ModuleInstance]) {
+      module = instances[member.instance].id
+      isPeer = member.isPeer
+    }
+
+    static func list(_ members: ArraySlice<Member>, _ instances: [ModuleInstance]) -> [Step] {
+      members.map { Step($0, instances) }
+    }
+  }
+
   var stages: [Stage] = []
 
   /// Octets held in all stages.
@@ -187,7 +203,7 @@ struct Pipeline {
       for member in stages[index].members.indices {
         if let exchange = instances[stages[index].members[member].instance].exchange {
           hand(index, member, isEnded, patience, exchange, instances, environment.now)
-        } else {
+        } else if !instances[stages[index].members[member].instance].isThreadGone {
           work(index, member, isEnded, patience, identity, &instances, &environment)
         }
       }
@@ -201,33 +217,82 @@ struct Pipeline {
   /// Whether all stages have come to the end of the stream.
   var isDone: Bool { stages.allSatisfy(\.isDone) }
 
+  /// Where a datagram waits for the thread of a module.
+  struct Wait {
+    let exchange: PacketExchange
+    let isPeer: Bool
+    /// The modules that it is yet to meet behind that one.
+    let rest: [Step]
+  }
+
   /// Runs the modules over one datagram, all of which comes out again.
   ///
   /// - Parameters:
-  ///   - mayEdit: whether editors take part.
+  ///   - rest: those that are left to see it, of one that has waited for a thread; nil for all.
+  ///   - mayEdit: whether editors take part; false of a super-packet, which no thread can have.
   ///   - limit: octets that a datagram may have.
+  /// - Returns: the thread that it has to wait for; nil where it is through.
   mutating func run(
-    datagram: inout SegmentQueue, mayEdit: Bool, limit: Int, identity: ConnectionIdentity,
+    datagram: inout SegmentQueue, _ rest: [Step]?, mayEdit: Bool, limit: Int, identity: ConnectionIdentity,
     instances: inout [ModuleInstance], _ environment: inout Environment
-  ) {
+  ) -> Wait? {
     for index in stages.indices {
-      stages[index].takeIn(&datagram, &environment.spareQueues)
-      for member in stages[index].members.indices where unreleased(index, member) > 0 {
-        let instance = stages[index].members[member].instance
-        if !instances[instance].isOver, mayEdit || instances[instance].description.access == .read {
-          _ = pass(index, member, true, false, isDatagram: true, identity, &instances, &environment)
-          if stages[index].input.count > limit {
-            instances[instance].fail("it makes a datagram of \(stages[index].input.count) octets; \(limit) fit")
-          }
-          let left = unreleased(index, member)
-          if left > 0 { instances[instance].tally.common.forcedReleases += 1 }
-          instances[instance].tally.common.octetsOut += UInt64(left)
-        }
-        stages[index].advance(member, by: unreleased(index, member))
+      guard rest != nil || stages[index].members.contains(where: { instances[$0.instance].packets != nil }) else {
+        show(
+          &datagram, index, stages[index].members.indices, mayEdit: mayEdit, limit: limit, identity, &instances,
+          &environment)
+        continue
       }
-      stages[index].release(to: &datagram, in: environment.pool, &environment.spareQueues)
+      for member in stages[index].members.indices {
+        let state = stages[index].members[member]
+        if let rest, !rest.contains(Step(state, instances)) { continue }
+        guard let exchange = instances[state.instance].packets else {
+          show(
+            &datagram, index, member..<member + 1, mayEdit: mayEdit, limit: limit, identity, &instances, &environment)
+          continue
+        }
+        guard !mayEdit else {
+          return Wait(exchange: exchange, isPeer: state.isPeer, rest: steps(behind: member, of: index, instances))
+        }
+        guard instances[state.instance].description.access == .read else { continue }
+        environment.counters.superDatagrams += 1
+        instances[state.instance].ask(instances[state.instance].onFail.fate)
+      }
     }
+    return nil
   }
+
+  private func steps(behind member: Int, of index: Int, _ instances: [ModuleInstance]) -> [Step] {
+    Step.list(stages[index].members[(member + 1)...], instances)
+      + stages[(index + 1)...].flatMap { Step.list($0.members[...], instances) }
+  }
+
+  /// Shows a datagram to the `chosen` members of the stage at `index`; it comes out again.
+  private mutating func show(
+    _ datagram: inout SegmentQueue, _ index: Int, _ chosen: Range<Int>, mayEdit: Bool, limit: Int,
+    _ identity: ConnectionIdentity, _ instances: inout [ModuleInstance], _ environment: inout Environment
+  ) {
+    stages[index].takeIn(&datagram, &environment.spareQueues)
+    for member in stages[index].members.indices where unreleased(index, member) > 0 {
+      let instance = stages[index].members[member].instance
+      if chosen.contains(member), !instances[instance].isOver,
+        mayEdit || instances[instance].description.access == .read
+      {
+        _ = pass(index, member, true, false, isDatagram: true, identity, &instances, &environment)
+        if stages[index].input.count > limit {
+          instances[instance].fail(Self.tooLong(stages[index].input.count, limit))
+        }
+        let left = unreleased(index, member)
+        if left > 0 { instances[instance].tally.common.forcedReleases += 1 }
+        instances[instance].tally.common.octetsOut += UInt64(left)
+      }
+      stages[index].advance(member, by: unreleased(index, member))
+    }
+    stages[index].release(to: &datagram, in: environment.pool, &environment.spareQueues)
+  }
+
+  /// What is wrong with a datagram of `count` octets.
+  static func tooLong(_ count: Int, _ limit: Int) -> String { "it makes a datagram of \(count) octets; \(limit) fit" }
 
   /// Lets one member work, where there is something for it.
   private mutating func work(

@@ -78,8 +78,10 @@ extension ProcessingModule {
 
 /// What happens to a connection beside its bytes.
 public enum ConnectionChange: Sendable, Equatable {
-  /// The handshake is done, or a module has come to a connection that runs.
+  /// It opens, and the module sees all of it from the first octet on.
   case opened
+  /// The module has come to a connection that runs.
+  case joined
   /// One end has sent its last octet in this direction.
   case halfClosed(ConnectionIdentity.Direction)
   /// Both ends have.

@@ -141,8 +141,8 @@ import DequeModule
   /// TCP, else by ICMP (administratively prohibited).
   public mutating func reset() { requests.fate = requests.fate ?? .reset }
 
-  /// Says that the module has no more interest in the connection: nothing more is shown to it, and its packets take the
-  /// shortest way there is.
+  /// Says that the module has no more interest in the connection: nothing more is shown to it. Once no module has, and nothing of
+  /// it was edited, the kernel forwards it alone, at its own speed; no module reaches it any more.
   public mutating func offload() { requests.isOffloading = true }
 
   /// Notes that the module has failed; see ``ProcessingModule``.

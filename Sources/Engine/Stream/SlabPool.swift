@@ -62,6 +62,9 @@ struct SlabID: Hashable, Sendable {
   /// Free slabs of the largest class that are kept; more go back to the system.
   private static var spareLarge: Int { 64 }
 
+  /// Octets up to which what is kept of a packet moves to a slab of its size.
+  static var small: Int { sizes.2 }
+
   /// Octets of the largest slab.
   static var largest: Int { sizes.3 }
 

@@ -361,6 +361,7 @@ extension Connection {
     _ arrival: Arrival, _ direction: Direction, _ acknowledgement: Acknowledgement, _ environment: inout Environment
   ) -> Verdict {
     if isTransparent(direction), fits(arrival), isAsSent(arrival, direction, environment.pool) {
+      doubtSuperPackets(direction, &environment)
       return passWhole(arrival, direction, OutSequence(arrival.tcp.sequence), acknowledgement, &environment)
     }
     if self[direction].sender.isShutOut { acknowledgeHeld(direction, &environment) }
@@ -407,7 +408,7 @@ extension Connection {
     let start = arrival.payloadStart + UInt32(offset)
     let end = arrival.payloadStart + UInt32(arrival.payloadCount)
     let source = arrival.payloadSequence + offset
-    if end - start > 16_384 {
+    if end - start > SlabPool.small {
       guard pool.inUse <= pool.limit else { return nil }
       pool.retain(arrival.slab)
       return .kept(arrival.slab, start, end, source: source)

@@ -92,6 +92,7 @@ extension Connection {
     _ range: (from: OutSequence, upTo: OutSequence), _ direction: Direction, _ environment: inout Environment
   ) {
     environment.counters.retransmitted += 1
+    doubtSuperPackets(direction, &environment)
     self[direction].sender.roundTrip.sentAgain()
     self[direction].sender.resendsHere(from: range.from, upTo: range.upTo)
     _ = transmit(from: range.from, upTo: range.upTo, direction, nil, &environment)

@@ -13,15 +13,41 @@ extension Connection {
   /// Takes a segment of a connection that is observed; its packet passes.
   mutating func observe(_ arrival: Arrival, _ direction: Direction, _ environment: inout Environment) {
     let flags = arrival.tcp.flags
+    guard phase != .cut else { return }
+    self[direction].learn(arrival)
     if phase == .synSent || phase == .synReceived, self[direction.opposite].flowKey != nil { enter(.established) }
     guard !flags.contains(.rst) else {
       enter(.closed)
       return
     }
-    if flags.contains(.ack) { skipUnseen(InSequence(arrival.tcp.acknowledgement), direction.opposite, &environment) }
+    if flags.contains(.ack) {
+      let number = OutSequence(arrival.tcp.acknowledgement)
+      let known = self[direction.opposite].sighting.acknowledged
+      self[direction.opposite].sighting.acknowledged = known.map { .later($0, number) } ?? number
+      skipUnseen(InSequence(arrival.tcp.acknowledgement), direction.opposite, &environment)
+    }
     if flags.contains(.syn) { place(arrival.payloadSequence, direction) }
-    if arrival.payloadCount > 0 || arrival.isFinish { read(arrival, direction, &environment) }
+    if phase != .cut, arrival.payloadCount > 0 || arrival.isFinish { read(arrival, direction, &environment) }
+    // What a module has cut off does not pass.
+    guard phase != .cut else { return }
+    let end = OutSequence((arrival.payloadSequence + arrival.payloadCount + (arrival.isFinish ? 1 : 0)).raw)
+    self[direction].sighting.next = self[direction].sighting.next.map { .later($0, end) } ?? end
     if self[.toServer].receiver.isEnded, self[.toClient].receiver.isEnded { enter(.timeWait) }
+  }
+
+  /// Injects resets for the destination of `direction`, with each of the numbers that it may be expecting: behind all that has
+  /// passed, and, where some of that may be lost, what it has asked for last (RFC 5961 section 3: it takes none but the exact
+  /// one).
+  mutating func injectObservedReset(_ direction: Direction, _ environment: inout Environment) {
+    let sighting = self[direction].sighting
+    let peer = self[direction.opposite].sighting
+    let acknowledgement = Acknowledgement(
+      number: (peer.acknowledged ?? peer.next)?.raw ?? 0, window: 0, sack: SACKBlocks(), isNews: false,
+      isChanged: false, isStale: false)
+    let passed = sighting.next ?? sighting.acknowledged ?? self[direction].sender.next
+    injectReset(direction, passed, acknowledgement, &environment)
+    guard let asked = sighting.acknowledged, asked != passed else { return }
+    injectReset(direction, asked, acknowledgement, &environment)
   }
 
   /// The stream begins at `number`, as far as it is seen here.

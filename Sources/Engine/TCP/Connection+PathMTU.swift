@@ -14,6 +14,7 @@ extension Connection {
     let number = OutSequence(error.segment.sequence)
     // Of other numbers nothing is under way, so whoever forges an error has to guess (RFC 5927 section 4.1).
     if number >= self[direction].sender.unacknowledged, number <= self[direction].sender.next {
+      if self[direction].superPackets.contain(number) { self[direction].superPackets.answered() }
       if let mtu = error.mtu, narrow(to: mtu, error.segment, direction, &environment) {
         resendTooLong(error.segment, direction, isSourceTold: true, &environment)
       }
@@ -60,7 +61,7 @@ extension Connection {
   }
 
   /// Sends again what `segment` carried, in pieces that fit. Where the source is told, it does so itself with what was too long
-  /// already when it came from there; but it does not know what has grown here, or has been acknowledged.
+  /// already when it came from there; but it does not know what has grown or was put together here, or has been acknowledged.
   private mutating func resendTooLong(
     _ segment: QuotedSegment, _ direction: Direction, isSourceTold: Bool, _ environment: inout Environment
   ) {
@@ -73,6 +74,7 @@ extension Connection {
     guard from < dataEnd,
       !isSourceTold || sourceCount <= self[direction].sender.maximumSegment
         || from < self[direction].sender.map.start(self[direction].sender.told)
+        || self[direction].superPackets.contain(from)
     else { return }
     // Its FIN went with it, or directly behind it.
     resendHere(

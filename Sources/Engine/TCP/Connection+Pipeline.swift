@@ -56,19 +56,50 @@ extension Connection {
 
   // MARK: Packets
 
-  /// Shows a segment to the modules of the layer `tcp` on one side. Returns what they want to become of it, nil where it goes
-  /// on.
+  /// Shows a segment to the modules of the layer `tcp` on one side.
+  ///
+  /// - Parameter rest: those that are left to see it, of one that has waited for a thread; nil for all.
   mutating func see(
-    _ packet: inout PacketInHand, _ direction: Direction, _ side: Half.Side,
-    _ environment: inout Environment
-  ) -> ModuleRequests.Fate? {
-    var fate: ModuleRequests.Fate?
-    for member in self[direction].members(side) where fate == nil && !instances[member.instance].isOver {
-      fate = instances[member.instance].see(
+    _ packet: inout PacketInHand, _ passage: Passage, _ direction: Direction, _ side: Half.Side,
+    _ rest: [Pipeline.Step]?, _ leaving: LentPacket.Leaving?, _ environment: inout Environment
+  ) -> Engine.Passing {
+    let members = self[direction].members(side)
+    for (index, member) in members.enumerated() {
+      if let rest, !rest.contains(Pipeline.Step(member, instances)) { continue }
+      if let exchange = instances[member.instance].packets {
+        environment.lend(
+          packet, passage, to: exchange, isPeer: member.isPeer, identity: identity(direction),
+          .segment(side, rest: Pipeline.Step.list(members[(index + 1)...], instances), leaving))
+        return .lent
+      }
+      guard instances[member.instance].isAtWork else { continue }
+      let fate = instances[member.instance].see(
         &packet, isPeer: member.isPeer, identity: identity(direction), &environment)
+      heedModules(&environment)
+      if phase == .cut { return .ended(index, .drop) }
+      if let fate { return .ended(index, fate) }
     }
+    return .through
+  }
+
+  /// Takes over what has come of showing a segment to a module on its thread. Returns what it wants to become of it.
+  mutating func take(
+    _ lent: LentPacket, from exchange: PacketExchange, _ environment: inout Environment
+  ) -> ModuleRequests.Fate? {
+    if let index = instances.firstIndex(where: { $0.packets === exchange }) {
+      instances[index].count(own: lent.own)
+      if let showing = lent.showing { instances[index].take(showing, connection: id, &environment) }
+      heedModules(&environment)
+    }
+    return phase == .cut ? .drop : lent.showing?.fate
+  }
+
+  /// Takes note that the thread of a module is gone, and has given back everything.
+  mutating func forget(_ exchange: PacketExchange, _ environment: inout Environment) {
+    guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return }
+    instances[index].packets = nil
+    instances[index].isThreadGone = true
     heedModules(&environment)
-    return phase == .cut ? .drop : fate
   }
 
   func mayEditDepartures(_ direction: Direction) -> Bool {
@@ -77,7 +108,8 @@ extension Connection {
 
   /// Gives the connection the modules of the layer `tcp` of its two flows.
   mutating func arrangePacketModules(
-    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
+    toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], place: ConnectionTable.Place,
+    _ environment: inout Environment
   ) {
     func ofSegments(_ modules: [AttachedModule]?) -> [[AttachedModule]] {
       (modules ?? []).filter { $0.description.layer == .tcp }.map { [$0] }
@@ -86,14 +118,31 @@ extension Connection {
     instances.retire(.tcp, .toClient, except: ofSegments(toClient?.modules))
     for direction in Direction.allCases {
       let (own, peer) = direction == .toServer ? (toServer, toClient) : (toClient, toServer)
-      self[direction].arrivals = instances.members(
-        ofSegments(own?.arrivals), own?.onFail, peers: ofSegments(peer?.departures), peer?.onFail, direction, tallies
-      ).flatMap(\.self)
-      self[direction].departures = instances.members(
-        ofSegments(own?.departures), own?.onFail, peers: ofSegments(peer?.arrivals), peer?.onFail, direction, tallies
-      ).flatMap(\.self)
+      let arrivals = instances.members(
+        ofSegments(own?.arrivals), own?.onFail, peers: ofSegments(peer?.departures), peer?.onFail, direction, tallies)
+      self[direction].arrivals = lingering(self[direction].arrivals, in: arrivals.flatMap(\.self))
+      let departures = instances.members(
+        ofSegments(own?.departures), own?.onFail, peers: ofSegments(peer?.arrivals), peer?.onFail, direction, tallies)
+      self[direction].departures = lingering(self[direction].departures, in: departures.flatMap(\.self))
+    }
+    instances.greet(isWhole: isWhole)
+    for index in instances.indices where instances[index].description.layer == .tcp {
+      instances[index].startThread(.connection, home: .connection(place), &environment)
     }
     heedModules(&environment)
+  }
+
+  /// `wanted`, with those of `former` for whose threads packets wait where they stood: in front of what stood behind them.
+  private func lingering(_ former: [Pipeline.Member], in wanted: [Pipeline.Member]) -> [Pipeline.Member] {
+    var list = wanted
+    for (position, member) in former.enumerated().reversed()
+    where instances[member.instance].packets != nil && !wanted.contains(where: { $0.instance == member.instance }) {
+      let behind = former[(position + 1)...].lazy.compactMap { next in
+        list.firstIndex { $0.instance == next.instance }
+      }.first
+      list.insert(member, at: behind ?? list.count)
+    }
+    return list
   }
 
   // MARK: Live changes
@@ -110,6 +159,7 @@ extension Connection {
     instances.retire(.app, .toClient, except: allowed(toClient))
     var wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) }
     if retireMovers(to: wanted) { wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) } }
+    instances.greet(isWhole: isWhole)
     startThreads(place, &environment)
     for direction in Direction.allCases {
       var rest = SegmentQueue()
@@ -127,6 +177,9 @@ extension Connection {
       flush(direction, &environment)
     }
   }
+
+  /// Whether who comes now sees all of it.
+  private var isWhole: Bool { !isObserved && Direction.allCases.allSatisfy { self[$0].octetsIn == 0 } }
 
   /// The members that the stages of a direction are to have; those that are not there yet are made.
   private mutating func members(
@@ -160,9 +213,11 @@ extension Connection {
   private mutating func startThreads(_ place: ConnectionTable.Place, _ environment: inout Environment) {
     guard let post = environment.post else { return }
     for index in instances.indices
-    where instances[index].runsOnThread && instances[index].exchange == nil && instances[index].state == .working {
+    where instances[index].runsOnThread && instances[index].thread == nil && instances[index].state == .working
+      && instances[index].description.layer == .app
+    {
       let owner = instances[index].owner
-      let exchange = ModuleExchange(
+      let exchange = StreamExchange(
         instances[index].module, place: place, post: post, pool: environment.pool,
         identities: (identity(owner), identity(owner.opposite)))
       if post.start(exchange) {
@@ -198,10 +253,15 @@ extension Connection {
         switch instances[index].state {
         case .working: continue
         case .failed(let reason):
-          guard takeOut(index, environment.pool) else { continue }
-          instances[index].report(reason, connection: id, &environment)
+          // Segments that its thread has go on in front of those that come now.
+          let isGone = instances[index].packets == nil && takeOut(index, environment.pool)
+          guard isGone || instances[index].packets != nil else { continue }
+          if !instances[index].isFailureTold {
+            instances[index].isFailureTold = true
+            instances[index].report(reason, connection: id, &environment)
+          }
           switch instances[index].onFail {
-          case .pass: hasGone = true
+          case .pass: hasGone = isGone || hasGone
           case .drop:
             cut(.drop, &environment)
             return
@@ -209,6 +269,7 @@ extension Connection {
             cut(.reset, &environment)
             return
           }
+        case .offloaded where instances[index].packets != nil: continue
         case .offloaded: hasGone = takeOut(index, environment.pool) || hasGone
         case .retiring:
           guard retires(index) else { continue }
@@ -233,7 +294,9 @@ extension Connection {
 
   /// Whether a module that is to come to an end may go. That on a thread says so by going.
   private mutating func retires(_ index: Int) -> Bool {
-    guard let exchange = instances[index].exchange else { return instances[index].module.retire() }
+    guard let exchange = instances[index].thread else {
+      return instances[index].isThreadGone || instances[index].module.retire()
+    }
     if !instances[index].isRetireTold {
       instances[index].isRetireTold = true
       exchange.retire()
@@ -243,6 +306,8 @@ extension Connection {
 
   /// Has the thread of a module end; what it may still look at is kept until it has.
   mutating func leaveThread(of instance: Int, in pool: SlabPool) {
+    instances[instance].packets?.end()
+    instances[instance].packets = nil
     guard let exchange = instances[instance].exchange else { return }
     for direction in Direction.allCases {
       for stage in self[direction].pipeline.stages where stage.members.contains(where: { $0.instance == instance }) {
@@ -254,7 +319,7 @@ extension Connection {
   }
 
   /// Takes over what a module on a thread of its own has returned.
-  mutating func take(_ part: ModuleReturn, from exchange: ModuleExchange, _ environment: inout Environment) {
+  mutating func take(_ part: ModuleReturn, from exchange: StreamExchange, _ environment: inout Environment) {
     guard let index = instances.firstIndex(where: { $0.exchange === exchange }) else { return }
     let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
     instances[index].count(part)
@@ -263,6 +328,7 @@ extension Connection {
     if part.isStaying { instances[index].isStaying = true }
     guard part.isGone else { return }
     instances[index].exchange = nil
+    instances[index].isThreadGone = true
     if instances[index].state == .working { instances[index].state = .offloaded }
   }
 

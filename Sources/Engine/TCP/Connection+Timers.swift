@@ -3,10 +3,14 @@ extension Connection {
   /// When it has something to do next.
   func deadline(_ settings: Settings) -> Instant {
     var deadline = expiry(settings)
+    // What modules held is gone with it.
+    guard !hasLeft else { return deadline }
     for direction in Direction.allCases {
       if let held = holdDeadline(direction) { deadline = min(deadline, held) }
       if let held = holdAcknowledgement(direction) { deadline = min(deadline, held) }
-      if let early = self[direction].early, early.isPending { deadline = min(deadline, early.deadline) }
+      if let early = self[direction].early, early.isPending, !isTransparent(direction) {
+        deadline = min(deadline, early.deadline)
+      }
       if let armed = self[direction].retransmission { deadline = min(deadline, armed.deadline) }
     }
     return deadline
@@ -21,7 +25,7 @@ extension Connection {
       lastPacket + settings.handshakeTimeout
     case .established: lastPacket + settings.idleTimeout
     // Each late segment may be followed by another (RFC 9293 section 3.6.1: the 2 MSL timeout begins anew).
-    case .timeWait, .closed, .cut: lastPacket + settings.closeTimeout
+    case .timeWait, .closed, .cut, .offloaded: lastPacket + settings.closeTimeout
     }
   }
 
@@ -37,6 +41,7 @@ extension Connection {
 
   /// Does what is due now.
   mutating func timersFired(_ environment: inout Environment) {
+    guard !hasLeft else { return }
     for direction in Direction.allCases {
       if let due = holdAcknowledgement(direction), due <= environment.now {
         acknowledgeHeld(direction, &environment)
@@ -54,11 +59,11 @@ extension Connection {
 
   /// Lets on what modules on threads of their own have returned.
   mutating func modulesReturned(_ environment: inout Environment) {
-    for direction in Direction.allCases where phase != .cut {
+    for direction in Direction.allCases where !hasLeft {
       var stream = environment.spareQueues.take()
       runPipeline(direction, &stream, &environment)
     }
-    guard phase != .cut, !isObserved else { return }
+    guard !hasLeft, !isObserved else { return }
     for direction in Direction.allCases {
       flush(direction, &environment)
       armRetransmission(direction, environment)
@@ -73,16 +78,16 @@ extension Connection {
   }
 
   /// Whether a SYN begins a new connection in the place of this one at once: both ends have ended it, or it never got beyond a
-  /// SYN of the same end that this one does not repeat; or it was cut off here. That a reset has arrived where it went is not known.
+  /// SYN of the same end that this one does not repeat; or it has left. That a reset has arrived where it went is not known.
   func isSuperseded(by arrival: Arrival) -> Bool {
-    if phase == .timeWait || phase == .cut { return true }
+    if phase == .timeWait || hasLeft { return true }
     return phase == .synSent
       && direction(from: Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)) == .toServer
       && self[.toServer].flowKey != nil && arrival.sequence + 1 != self[.toServer].receiver.next
   }
 
   func info(at now: Instant) -> ConnectionInfo {
-    var state = restriction?.rawValue ?? phase.rawValue
+    var state = hasLeft ? phase.rawValue : restriction?.rawValue ?? phase.rawValue
     if restriction == nil, phase == .established, self[.toServer].receiver.isEnded || self[.toClient].receiver.isEnded {
       state = "closing"
     }

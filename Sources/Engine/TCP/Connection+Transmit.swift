@@ -28,6 +28,7 @@ extension Connection {
     let last = OutSequence.earlier(self[direction].sender.map.end(upTo), self[direction].sender.next)
     guard first < last else { return nil }
     environment.counters.retransmitted += 1
+    doubtSuperPackets(direction, &environment)
     self[direction].sender.sentAgain(upTo: last)
     self[direction].postponeEarly(at: environment.now)
     return transmit(from: first, upTo: last, direction, vehicle, &environment)
@@ -67,17 +68,42 @@ extension Connection {
     }
     let segment = self[direction].sender.maximumSegment
     while !isDone {
-      let stop = at + min(segment, dataEnd - at)
+      let isSuper = leavesWhole(at, dataEnd, direction, environment)
+      let stop = at + min(isSuper ? Self.superPayload / segment * segment : segment, dataEnd - at)
       isDone = stop == dataEnd
       var flags: TCPFlags = .ack
       if isDone { flags.insert(.psh) }
       if isDone, hasFinish { flags.insert(.fin) }
-      inject(direction, at, upTo: stop, flags, sack: SACKBlocks(), &environment)
+      if isSuper {
+        self[direction].superPackets.leave(at, stop, acknowledged: self[direction].sender.unacknowledged)
+        environment.counters.superPackets += 1
+      }
+      inject(direction, at, upTo: stop, flags, sack: SACKBlocks(), segment: isSuper ? segment : nil, &environment)
       at = stop
     }
     self[direction].sender.sent(upTo: upTo, at: environment.now)
     return verdict
   }
+
+  /// Whether more than one segment of the octets from `from` up to `upTo` leaves in a packet that the kernel cuts, FIN and PSH
+  /// then being on its last segment.
+  ///
+  /// Not in the name of this machine itself, from which the kernel takes nothing in; not where modules are to see each segment;
+  /// nor with an urgent pointer, which would count from the start of each.
+  private func leavesWhole(
+    _ from: OutSequence, _ upTo: OutSequence, _ direction: Direction, _ environment: borrowing Environment
+  ) -> Bool {
+    guard upTo - from > self[direction].sender.maximumSegment, let likeness = self[direction].likeness else {
+      return false
+    }
+    let versions = environment.settings.superPackets
+    return (likeness.isIPv6 ? versions.ipv6 : versions.ipv4) && !self[direction].isLocal && !environment.showsInjections
+      && self[direction].departures.isEmpty && !self[direction].superPackets.areLost
+      && urgentPointer(from, upTo, direction) == 0
+  }
+
+  /// Octets of payload that have room in an IP packet behind the longest headers written here.
+  private static var superPayload: Int { Int(UInt16.max) - HeaderWriter.longestIP - HeaderWriter.longestTCP }
 
   /// Octets of payload that may leave in the packet that arrived, nil where it cannot serve for `count` octets.
   private func room(in arrival: Arrival, _ direction: Direction, for count: Int) -> Int? {
@@ -182,11 +208,15 @@ extension Connection {
     _ span: inout MutableSpan<UInt8>, _ tcp: Int, _ ip: IPHeader, count: Int, _ output: borrowing Output
   ) {
     HeaderPatch.setTCPChecksum(0, in: &span, tcp: tcp)
-    let pseudo = Checksum.pseudoHeader(
+    let header = Checksum.sum(span.span.extracting(tcp...), initial: pseudoSum(ip, count: count))
+    HeaderPatch.setTCPChecksum(Checksum.fold(output.payloadSum(initial: header)), in: &span, tcp: tcp)
+  }
+
+  /// The sum of the pseudo-header of a segment with `count` octets of TCP header and payload.
+  private func pseudoSum(_ ip: IPHeader, count: Int) -> UInt64 {
+    Checksum.pseudoHeader(
       source: ip.source, destination: ip.destination, protocolNumber: ProtocolNumber.tcp, length: count,
       isIPv6: ip.isIPv6)
-    let header = Checksum.sum(span.span.extracting(tcp...), initial: pseudo)
-    HeaderPatch.setTCPChecksum(Checksum.fold(output.payloadSum(initial: header)), in: &span, tcp: tcp)
   }
 
   // MARK: Injections
@@ -208,20 +238,36 @@ extension Connection {
 
   /// Injects a reset for the destination of `direction`, with the exact number that it expects (RFC 5961 section 3).
   mutating func injectReset(_ direction: Direction, _ environment: inout Environment) {
-    let number = self[direction].sender.next
-    inject(direction, number, upTo: number, [.rst, .ack], sack: SACKBlocks(), &environment)
+    if isObserved {
+      injectObservedReset(direction, &environment)
+    } else {
+      injectReset(direction, self[direction].sender.next, nil, &environment)
+    }
+  }
+
+  mutating func injectReset(
+    _ direction: Direction, _ number: OutSequence, _ acknowledgement: Acknowledgement?,
+    _ environment: inout Environment
+  ) {
+    inject(
+      direction, number, upTo: number, [.rst, .ack], acknowledgement: acknowledgement, sack: SACKBlocks(), &environment)
   }
 
   /// Injects a segment of `direction` with the octets from `from` up to `upTo`.
   ///
-  /// - Parameter acknowledgement: what it says of the peer direction; nil for the latest.
+  /// - Parameters:
+  ///   - acknowledgement: what it says of the peer direction; nil for the latest.
+  ///   - segment: octets of payload of the segments that the kernel is to cut it into; nil where it is one.
   private mutating func inject(
     _ direction: Direction, _ from: OutSequence, upTo: OutSequence, _ flags: TCPFlags,
-    acknowledgement: Acknowledgement? = nil, sack: SACKBlocks, _ environment: inout Environment
+    acknowledgement: Acknowledgement? = nil, sack: SACKBlocks, segment: Int? = nil, _ environment: inout Environment
   ) {
     let pool = environment.pool
     let peer = direction.opposite
-    guard let likeness = self[direction].likeness,
+    let (source, destination) = direction == .toServer ? (client, server) : (server, client)
+    let own = self[direction].likeness
+    guard
+      let likeness = own ?? self[peer].likeness?.opposite(from: source.address, to: destination.address),
       let slab = pool.allocate(atLeast: HeaderWriter.longestIP + HeaderWriter.longestTCP)
     else { return }
     var number = acknowledgement?.number ?? 0
@@ -238,15 +284,18 @@ extension Connection {
     let urgent = urgentPointer(from, upTo, direction)
     let flags = urgent > 0 ? flags.union(.urg) : flags
     var span = unsafe pool.writable(slab).bindMemory(to: UInt8.self).mutableSpan
-    let (source, destination) = direction == .toServer ? (client, server) : (server, client)
-    let ip = likeness.header(from: source.address, to: destination.address)
+    var ip = likeness.header(from: source.address, to: destination.address)
+    // What is cut is forwarded once more.
+    if segment != nil { ip.hopLimit = max(ip.hopLimit, ip.hopLimit &+ 1) }
     let tcp = ip.headerLength
     let tcpCount = HeaderWriter.writeTCP(
       sourcePort: source.port, destinationPort: destination.port, sequence: from.raw,
       acknowledgement: number, flags: flags, window: window, urgentPointer: urgent, timestamps: timestamps, sack: sack,
       into: &span, at: tcp)
+    let count = upTo - from
+    let segments = segment.map { (count + $0 - 1) / $0 } ?? 1
     HeaderWriter.writeIP(
-      from: ip, payloadLength: tcpCount + (upTo - from), identification: environment.nextIdentification(),
+      from: ip, payloadLength: tcpCount + count, identification: environment.nextIdentification(count: segments),
       into: &span)
     environment.output.begin()
     environment.output.add(slab, 0, UInt32(tcp + tcpCount), in: pool)
@@ -254,10 +303,15 @@ extension Connection {
     self[direction].sender.eachPiece(from: from, upTo: upTo) { environment.output.add($0, $1, $2, in: pool) }
     var header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<(tcp + tcpCount)])
       .bindMemory(to: UInt8.self).mutableSpan
-    setChecksum(&header, tcp, ip, count: tcpCount + (upTo - from), environment.output)
+    let segmentation = segment.map { Segmentation(size: $0, transportOffset: tcp, payloadOffset: tcp + tcpCount) }
+    if segmentation == nil {
+      setChecksum(&header, tcp, ip, count: tcpCount + count, environment.output)
+    } else {
+      HeaderPatch.setTCPChecksum(~Checksum.fold(pseudoSum(ip, count: tcpCount + count)), in: &header, tcp: tcp)
+    }
     let marks = environment.settings.marks
     let bits = marks.injected | (isEdited ? marks.edited : 0) | (self[direction].isUntracked ? marks.untracked : 0)
-    environment.output.inject(mark: likeness.mark | bits, isIPv6: ip.isIPv6, in: pool)
+    environment.output.inject(mark: likeness.mark | bits, isIPv6: ip.isIPv6, segmentation: segmentation, in: pool)
     environment.counters.injected += 1
   }
 }

@@ -16,6 +16,8 @@ struct Connection: ~Copyable {
     case closed
     /// A module, the failure of one, or the control side has ended it: nothing of it passes any more.
     case cut
+    /// The kernel forwards it alone.
+    case offloaded
   }
 
   let id: UInt64
@@ -39,6 +41,8 @@ struct Connection: ~Copyable {
   private var isAnnounced = false
   /// Whether a new configuration waits until everything that has passed unread is read.
   var isSettling = false
+  /// How far modules have read either direction, once none of them has an interest any more.
+  var readEdges: InlineArray<2, OutSequence>?
   /// When it was first seen.
   let opened: Instant
   var lastPacket: Instant
@@ -75,7 +79,7 @@ struct Connection: ~Copyable {
     switch phase {
     case .timeWait: tell(.closed)
     case .closed, .cut: tell(.reset)
-    case .synSent, .synReceived, .established: break
+    case .synSent, .synReceived, .established, .offloaded: break
     }
   }
 
@@ -87,9 +91,13 @@ struct Connection: ~Copyable {
   /// Whether its packets pass as they are, and are at most read.
   var isObserved: Bool { restriction?.isObserved ?? false }
 
+  /// Whether its packets have nothing to do with modules and numbers any more.
+  var hasLeft: Bool { phase == .cut || phase == .offloaded }
+
   /// The mark for a packet of it that goes on, or nil where its own will do.
   func mark(_ current: UInt32, _ marks: Marks) -> UInt32? {
-    isEdited && current & marks.edited == 0 ? current | marks.edited : nil
+    let bits = phase == .offloaded ? marks.offloaded : isEdited ? marks.edited : 0
+    return current & bits == bits ? nil : current | bits
   }
 
   /// Whether an editor has been put to work on it for the first time.

@@ -10,16 +10,22 @@ struct Half: ~Copyable {
   var isUntracked = false
   /// Whether the modules have been told that its source has ended it.
   var isEndTold = false
+  /// Whether the source is this machine itself: its packets come in by no interface.
+  var isLocal = false
   /// ``Flow/id`` of the flow that it belongs to.
   var flow: UInt32?
   /// What the source offered in its SYN.
   var offer = Offer()
   /// The number behind the source's SYN.
   private(set) var start: InSequence
+  /// What was injected in packets that the kernel cuts.
+  var superPackets = SuperPackets()
   /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
   var passedEdge: OutSequence
   /// SND.UP of the source: behind the last octet that it has called urgent.
   var urgentEnd: InSequence?
+  /// What its packets have said; of a connection that is only observed.
+  var sighting = Sighting()
   /// The source as packets of its own show it; packets made here look the same.
   var likeness: Likeness?
   var octetsIn: UInt64 = 0
@@ -97,6 +103,14 @@ struct Half: ~Copyable {
     case ended
   }
 
+  /// Where a stream stands of which the numbers are not followed.
+  struct Sighting {
+    /// Behind the last number that has passed.
+    var next: OutSequence?
+    /// What the destination has acknowledged last.
+    var acknowledged: OutSequence?
+  }
+
   /// What a SYN offers.
   struct Offer {
     var maximumSegmentSize: UInt16?
@@ -124,7 +138,7 @@ struct Half: ~Copyable {
     private let trafficClass: UInt8
     let hopLimit: UInt8
     private let dontFragment: Bool
-    private let isIPv6: Bool
+    let isIPv6: Bool
 
     init(_ ip: IPHeader, mark: UInt32, timestamp: UInt32?) {
       self.mark = mark
@@ -134,6 +148,15 @@ struct Half: ~Copyable {
       hopLimit = ip.hopLimit
       dontFragment = ip.dontFragment
       isIPv6 = ip.isIPv6
+    }
+
+    /// The other end, of which nothing is known but that it answers to this one.
+    func opposite(from source: IPAddress, to destination: IPAddress) -> Likeness {
+      var ip = header(from: source, to: destination)
+      ip.flowLabel = 0
+      ip.trafficClass = 0
+      ip.hopLimit = 64
+      return Likeness(ip, mark: mark, timestamp: nil)
     }
 
     /// An IP header from `source` to `destination` that says the same, without options.
@@ -158,6 +181,7 @@ struct Half: ~Copyable {
     var ip = arrival.ip
     ip.hopLimit = max(ip.hopLimit, likeness?.hopLimit ?? 0)
     likeness = Likeness(ip, mark: arrival.metadata.mark, timestamp: timestamp)
+    isLocal = arrival.metadata.inPort == 0
   }
 
   /// Notes that something has left for the destination in front of what waits: it takes its time until that is acknowledged.

@@ -11,6 +11,8 @@ struct Association: ~Copyable {
   private(set) var isEdited = false
   /// What becomes of its datagrams, where a module has failed and its flow says so.
   private(set) var fate: ModuleRequests.Fate?
+  /// Whether the kernel forwards it alone.
+  private(set) var isOffloaded = false
   private let opened: Instant
   var lastDatagram: Instant
   /// Its neighbours in the order of ``AssociationTable``.
@@ -47,23 +49,51 @@ struct Association: ~Copyable {
   func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
 
   /// Runs the modules over the payload of one datagram, and says what is to become of that one; nil where it goes on with what
-  /// `datagram` is then.
+  /// `datagram` is then, or waits for the thread of a module.
   ///
-  /// - Parameter limit: octets of payload that can leave in its packet; a module that makes more of it has failed.
+  /// - Parameters:
+  ///   - rest: the modules that are left to see it, of one that has waited; nil for all.
+  ///   - limit: octets of payload that can leave in its packet; a module that makes more of it has failed.
   mutating func datagramArrived(
-    _ datagram: inout SegmentQueue, _ direction: Direction, mayEdit: Bool, limit: Int,
+    _ datagram: inout SegmentQueue, _ rest: [Pipeline.Step]?, _ direction: Direction, mayEdit: Bool, limit: Int,
     _ environment: inout Environment
-  ) -> ModuleRequests.Fate? {
-    self[direction].octetsIn += UInt64(datagram.count)
-    guard fate == nil else { return fate }
-    let identity = ConnectionIdentity(
-      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
-      serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
-    paths[direction].pipeline.run(
-      datagram: &datagram, mayEdit: mayEdit, limit: limit, identity: identity, instances: &instances,
+  ) -> (fate: ModuleRequests.Fate?, wait: Pipeline.Wait?) {
+    if rest == nil { self[direction].octetsIn += UInt64(datagram.count) }
+    guard fate == nil else { return (fate, nil) }
+    let wait = paths[direction].pipeline.run(
+      datagram: &datagram, rest, mayEdit: mayEdit, limit: limit, identity: identity(direction), instances: &instances,
       &environment)
     let asked = heedModules(&environment)
+    let fate = fate ?? asked
+    return (fate, fate == nil ? wait : nil)
+  }
+
+  func identity(_ direction: Direction) -> ConnectionIdentity {
+    ConnectionIdentity(
+      id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
+      serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
+  }
+
+  /// Takes over what has come of showing a datagram to a module on its thread. Returns what is to become of it; nil where it goes
+  /// on with what it is then.
+  mutating func take(
+    _ lent: LentPacket, from exchange: PacketExchange, _ environment: inout Environment
+  ) -> ModuleRequests.Fate? {
+    if let index = instances.firstIndex(where: { $0.packets === exchange }), let returned = lent.returned {
+      instances[index].count(returned)
+      if returned.taken.octets > 0 { instances[index].tally.common.forcedReleases += 1 }
+      instances[index].take(returned.requests, connection: id, &environment)
+    }
+    let asked = heedModules(&environment)
     return fate ?? asked
+  }
+
+  /// Takes note that the thread of a module is gone, and has given back everything.
+  mutating func forget(_ exchange: PacketExchange, _ environment: inout Environment) {
+    guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return }
+    instances[index].packets = nil
+    instances[index].isThreadGone = true
+    _ = heedModules(&environment)
   }
 
   mutating func left(_ octets: Int, _ direction: Direction, isChanged: Bool) {
@@ -71,7 +101,7 @@ struct Association: ~Copyable {
     isEdited = isEdited || isChanged
   }
 
-  /// Gives the association the modules of its two flows. One that is written for a thread can take no part.
+  /// Gives the association the modules of its two flows. One that is written to read from a stream can take no part.
   mutating func reconfigure(
     toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
   ) {
@@ -88,7 +118,20 @@ struct Association: ~Copyable {
       var rest = SegmentQueue()
       self[direction].pipeline.arrange(members, instances, &rest, in: environment.pool)
     }
+    instances.greet(isWhole: Direction.allCases.allSatisfy { self[$0].octetsIn == 0 })
+    for index in instances.indices {
+      instances[index].startThread(.connection, home: .association(key, id: id), &environment)
+    }
     _ = heedModules(&environment)
+  }
+
+  /// Whether modules had an interest in it, and none has any more.
+  var isGivenUp: Bool { fate == nil && instances.isGivenUp }
+
+  /// Leaves it to the kernel.
+  mutating func offload(_ environment: inout Environment) {
+    environment.counters.offloaded += 1
+    isOffloaded = true
   }
 
   /// Takes out what has come to an end or failed, and returns what a module has asked to become of the datagram at hand.
@@ -99,22 +142,38 @@ struct Association: ~Copyable {
       switch instances[index].state {
       case .working: break
       case .failed(let reason):
-        guard takeOut(index, environment.pool) else { continue }
-        instances[index].report(reason, connection: id, &environment)
+        // Datagrams that its thread has go on in front of those that come now.
+        guard instances[index].packets != nil || takeOut(index, environment.pool) else { continue }
+        if !instances[index].isFailureTold {
+          instances[index].isFailureTold = true
+          instances[index].report(reason, connection: id, &environment)
+        }
         switch instances[index].onFail {
         case .pass: break
         case .drop: fate = .drop
         case .reset: fate = .reset
         }
-      case .offloaded: _ = takeOut(index, environment.pool)
+      case .offloaded: if instances[index].packets == nil { _ = takeOut(index, environment.pool) }
       case .retiring:
-        guard instances[index].module.retire() else { continue }
+        guard retires(index) else { continue }
         _ = takeOut(index, environment.pool)
         instances.remove(at: index)
         for direction in Direction.allCases { self[direction].pipeline.renumber(without: index) }
       }
     }
     return asked
+  }
+
+  /// Whether a module that is to come to an end may go. That on a thread says so by going.
+  private mutating func retires(_ index: Int) -> Bool {
+    guard let thread = instances[index].packets else {
+      return instances[index].isThreadGone || instances[index].module.retire()
+    }
+    if !instances[index].isRetireTold {
+      instances[index].isRetireTold = true
+      thread.retire()
+    }
+    return false
   }
 
   private mutating func takeOut(_ instance: Int, _ pool: SlabPool) -> Bool {
@@ -128,14 +187,18 @@ struct Association: ~Copyable {
 
   /// Tells the modules that it is forgotten.
   mutating func end() {
-    for index in instances.indices where !instances[index].isOver { instances[index].module.connection(.closed) }
+    for index in instances.indices {
+      if !instances[index].isOver { instances[index].tell(.closed) }
+      instances[index].packets?.end()
+      instances[index].packets = nil
+    }
   }
 
   func info(at now: Instant) -> ConnectionInfo {
     ConnectionInfo(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
-      serverPort: server.port, state: fate == nil ? "udp" : "cut", isEdited: isEdited, age: now - opened,
-      idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
+      serverPort: server.port, state: isOffloaded ? "offloaded" : fate == nil ? "udp" : "cut", isEdited: isEdited,
+      age: now - opened, idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
       modules: Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
         + instances.filter(\.isOver).map(\.remains))
   }

@@ -22,6 +22,19 @@ enum HeaderPatch {
     bytes.store(bytes.uint16(at: 6) & 0xbfff, at: 6)
   }
 
+  /// Sets the identification of an IPv4 header. The checksum is left to the caller.
+  static func setIdentification(_ identification: UInt16, in bytes: inout MutableSpan<UInt8>) {
+    bytes.store(identification, at: 4)
+  }
+
+  /// Adds one to the hop limit, where that is not the largest, and sets IPv4's header checksum.
+  static func raiseHopLimit(in bytes: inout MutableSpan<UInt8>) {
+    let isIPv6 = bytes[0] >> 4 == 6
+    let field = isIPv6 ? 7 : 8
+    if bytes[field] < .max { bytes[field] += 1 }
+    if !isIPv6 { setIPv4Checksum(in: &bytes) }
+  }
+
   /// Sets every checksum of a whole packet that has `headers`: IPv4's, and that of TCP, UDP or ICMP. UDP over IPv4 that goes
   /// without one (RFC 768) stays without.
   static func setChecksums(of headers: PacketHeaders, in bytes: inout MutableSpan<UInt8>) {

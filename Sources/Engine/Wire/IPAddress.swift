@@ -135,3 +135,19 @@ extension IPAddress {
     return value
   }
 }
+
+extension IPAddress {
+  /// Whether it names somebody on one link only (RFC 3927, RFC 4291 section 2.5.6), or nobody yet.
+  var isOfLink: Bool {
+    guard isIPv4 else { return high >> 54 == 0x3fa || (high == 0 && low == 0) }
+    let word = UInt32(truncatingIfNeeded: low)
+    return word >> 16 == 0xa9fe || word == 0
+  }
+
+  /// Whether it names several: multicast (RFC 1112, RFC 4291 section 2.7), or all on a link.
+  var isMulticast: Bool {
+    guard isIPv4 else { return high >> 56 == 0xff }
+    let word = UInt32(truncatingIfNeeded: low)
+    return word >> 28 == 0xe || word == .max
+  }
+}

@@ -21,10 +21,24 @@ public struct HTTPBody<Editor: BodyEditor>: Sendable {
   public init(_ editor: Editor) { responses = HTTPResponses(editor) }
 
   /// Works on the responses.
-  public mutating func process(_ window: inout Window) { responses.process(&window, &requests) }
+  public mutating func process(_ window: inout Window) {
+    responses.process(&window, &requests)
+    leave(&window)
+  }
 
   /// Works on the requests.
-  public mutating func processPeer(_ window: inout Window) { requests.process(&window) }
+  public mutating func processPeer(_ window: inout Window) {
+    requests.process(&window)
+    leave(&window)
+  }
+
+  /// Takes note of how the module has come to the connection: of one that it sees all of, it knows when that is not HTTP.
+  public mutating func connection(_ change: ConnectionChange) { if change == .opened { responses.isWhole = true } }
+
+  /// Has no more to do with a connection of which neither direction is followed any more.
+  private func leave(_ window: inout Window) {
+    if requests.isOver, responses.isOver { window.offload() }
+  }
 
   /// Takes over the editor of `prototype`, also within a body.
   public mutating func adopt(_ prototype: Self) { responses.adopt(prototype.responses) }

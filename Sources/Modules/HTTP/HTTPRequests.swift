@@ -31,6 +31,13 @@ struct HTTPRequests {
   private(set) var outstanding: [Outstanding] = []
   /// Whether a request has been seen.
   private(set) var isInStep = false
+  /// Whether something else has been seen, and no request.
+  private(set) var isStray = false
+  /// Whether nothing is followed any more.
+  var isOver: Bool {
+    if case .passing = state { return true }
+    return false
+  }
 
   /// Takes note that the final response to the oldest request has come.
   mutating func answered() { outstanding.removeFirst() }
@@ -57,7 +64,12 @@ struct HTTPRequests {
         return nil
       }
       // Not a request. Where none has been seen yet, this is the middle of something, and one may come behind it.
-      if isInStep { giveUp() } else { self = HTTPRequests() }
+      if isInStep {
+        giveUp()
+      } else {
+        self = HTTPRequests()
+        isStray = true
+      }
       return window.count
     case .body:
       let (stop, position) = parser.parse(&window, from: start)
@@ -80,6 +92,7 @@ struct HTTPRequests {
     outstanding.append(
       Outstanding(isHead: parser.isHead, isConnect: parser.isConnect, isBelow11: parser.version.minor < 1))
     isInStep = true
+    isStray = false
     state = .body
     if parser.beginBody(skipping: false) == .messageEnd { expectHead() }
     let count = window.count

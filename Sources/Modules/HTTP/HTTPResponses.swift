@@ -21,6 +21,10 @@ struct HTTPResponses<Editor: BodyEditor> {
   private var prototype: Editor
   private var editor: Editor
   private var isRetiring = false
+  /// Whether all of the connection is seen.
+  var isWhole = false
+  /// Whether a window has begun like a response.
+  private var isSpoken = false
 
   init(_ prototype: Editor) {
     self.prototype = prototype
@@ -30,6 +34,12 @@ struct HTTPResponses<Editor: BodyEditor> {
   mutating func adopt(_ other: Self) {
     prototype = other.prototype
     editor.adopt(prototype)
+  }
+
+  /// Whether nothing is followed any more.
+  var isOver: Bool {
+    if case .passing = state { return true }
+    return false
   }
 
   /// Stops editing. Returns whether nothing is left to do: not so within a body that is sent in chunks of ours.
@@ -54,8 +64,10 @@ struct HTTPResponses<Editor: BodyEditor> {
       return window.count
     case .head(let parsed):
       guard let request = requests.outstanding.first else {
-        // The end of what was asked for before the first request seen here, or what nobody has asked for.
-        if requests.isInStep { giveUp(&requests) }
+        // The end of what was asked for before the first request seen here, or what nobody has asked for. Where neither end
+        // begins with HTTP, there is none to wait for.
+        isSpoken = isSpoken || isSpeaking(&window, from: start)
+        if requests.isInStep || (isWhole && requests.isStray && !isSpoken) { giveUp(&requests) }
         return window.count
       }
       let (stop, position) = parser.parse(&window, from: start + parsed, origin: start)
@@ -74,6 +86,13 @@ struct HTTPResponses<Editor: BodyEditor> {
     case .edited(let held, let isChunked):
       return edit(&window, from: start, held: held, isChunked: isChunked, &requests)
     }
+  }
+
+  /// Whether what begins at `start` may be a response.
+  private func isSpeaking(_ window: inout Window, from start: Int) -> Bool {
+    let name = Array("HTTP/".utf8)
+    let count = min(name.count, window.count - start)
+    return window.copy(start..<start + count) == Array(name[..<count])
   }
 
   private mutating func giveUp(_ requests: inout HTTPRequests) {

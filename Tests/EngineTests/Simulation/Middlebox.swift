@@ -9,14 +9,23 @@ struct Middlebox: ~Copyable {
   private(set) var arrived = 0
   private var nextModule: UInt32 = 1
   private var announced: [EditableConnection] = []
+  /// The interface that packets come in by, where a test does not say; 0 is this machine itself.
+  var interface: UInt32 = 0
+  /// Super-packets that were injected, and whether the kernel drops them without a word.
+  private(set) var superPackets = 0
+  var losesSuperPackets = false
   /// What the kernel takes of an injected packet, in octets.
   var interfaceMTU = Int.max
+  /// Whether packets that are injected may have wrong checksums, for they came so.
+  var allowsDamage = false
   /// The marks of what was injected last.
   private(set) var injectedMarks: [UInt32] = []
   /// ICMP errors for other engines.
   private(set) var strayErrors: [StrayError] = []
   /// What modules have told.
   private(set) var events: [ModuleEvent] = []
+  /// Whether a packet has left with the mark that has the kernel forward the connection alone.
+  private(set) var isOffloaded = false
   private var now = Instant.zero
 
   init(_ settings: Settings = Settings()) { engine = Engine(settings) }
@@ -38,14 +47,18 @@ struct Middlebox: ~Copyable {
   }
 
   /// Swaps in a flow for each match.
+  ///
+  /// - Parameter packetsRun: how modules run that work on packets.
   mutating func configure(
     flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass,
-    at now: Instant = .zero
+    packetsRun: AttachedModule.RunMode = .inline, at now: Instant = .zero
   ) throws {
     var list: [Flow] = []
     for (index, flow) in flows.enumerated() {
-      let attached = flow.modules.enumerated().map {
-        AttachedModule(id: nextModule + UInt32($0.offset), name: "m\($0.offset)", prototype: $0.element)
+      let attached = flow.modules.enumerated().map { index, module in
+        AttachedModule(
+          id: nextModule + UInt32(index), name: "m\(index)",
+          run: type(of: module).description.layer == .app ? .inline : packetsRun, prototype: module)
       }
       nextModule += UInt32(flow.modules.count)
       list.append(
@@ -57,7 +70,7 @@ struct Middlebox: ~Copyable {
   }
 
   mutating func receive(
-    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32 = 0,
+    _ packet: TCPPacket, isGSO: Bool = false, isChecksumTrusted: Bool = false, mark: UInt32 = 0, inPort: UInt32? = nil,
     isSound: Bool = true, at now: Instant
   ) -> Outcome {
     self.now = now
@@ -69,7 +82,7 @@ struct Middlebox: ~Copyable {
     metadata.isGSO = isGSO
     metadata.isChecksumTrusted = isChecksumTrusted
     metadata.mark = mark
-    metadata.inPort = inPort
+    metadata.inPort = inPort ?? interface
     let verdict = engine.receive(0, packet: start..<start + packet.bytes.count, metadata: metadata, at: now)
     var outcome = Outcome(kind: .dropped, packet: nil, mark: nil, injected: [])
     switch verdict {
@@ -86,6 +99,7 @@ struct Middlebox: ~Copyable {
         #expect(packet.payload.count > 0, "a super-packet must not be left without payload")
       }
     }
+    if let mark = outcome.mark, mark & Marks.standard.offloaded != 0 { isOffloaded = true }
     outcome.injected = takeInjections()
     if outcome.kind == .mangled, let packet = outcome.packet {
       #expect(!isSound || packet.isChecksumRight && packet.isHeaderSound)
@@ -113,6 +127,13 @@ struct Middlebox: ~Copyable {
     return takeInjections()
   }
 
+  /// Takes over what modules on threads have returned.
+  mutating func collect(at now: Instant = .zero) -> [TCPPacket] {
+    self.now = now
+    engine.collect(at: now)
+    return takeInjections()
+  }
+
   /// What the engine sent of its own accord.
   mutating func takeInjections() -> [TCPPacket] {
     var list: [TCPPacket] = []
@@ -122,8 +143,13 @@ struct Middlebox: ~Copyable {
       let injection = engine.output.injections[index]
       index += 1
       let packet = gather(injection.packet)
-      #expect(packet.isChecksumRight)
       #expect(injection.mark & Marks.standard.injected != 0)
+      if let segmentation = injection.segmentation {
+        superPackets += 1
+        if !losesSuperPackets { list += packet.cut(segmentation) }
+        continue
+      }
+      #expect(packet.isChecksumRight || allowsDamage)
       if injection.packet.length > interfaceMTU {
         engine.refuse(injection, mtu: interfaceMTU, at: now)
       } else {

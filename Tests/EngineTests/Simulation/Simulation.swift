@@ -153,6 +153,11 @@ struct Simulation: ~Copyable {
     case .client: fromClient(client.receive(event.packet, now: now))
     case .server: fromServer(server.receive(event.packet, now: now))
     case .boxFromClient, .boxFromServer:
+      // Some stand in the queue already.
+      if box.isOffloaded, !random.once(in: 8) {
+        forward(event.packet, segment: event.segment)
+        return
+      }
       let outcome = box.receive(event.packet, isGSO: event.segment != nil, at: now)
       if let packet = outcome.packet {
         if let segment = event.segment {

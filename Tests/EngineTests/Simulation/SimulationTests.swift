@@ -49,7 +49,11 @@ import Testing
     let upload = bytes(test.count, &random)
     let download = bytes(test.count, &random)
     let editor = ByteEditor(rule: test.rule, hold: test.hold)
-    var box = Middlebox()
+    // Where packets come that the kernel still has to cut, it takes such packets too.
+    var settings = Settings()
+    settings.superPackets = (test.isGSO, test.isGSO)
+    var box = Middlebox(settings)
+    box.interface = 1
     try box.configure(modules ?? [editor])
     let addresses = test.isIPv6 ? ("fd00::1", "fd00::2") : ("10.0.0.1", "10.0.1.2")
     let one = Endpoint(address: try #require(IPAddress(addresses.0)), port: 40_000)

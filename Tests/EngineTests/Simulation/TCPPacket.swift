@@ -1,3 +1,5 @@
+import Testing
+
 @testable import Engine
 
 /// TCP/IP packets as bytes, to be given to an engine and read back.
@@ -67,6 +69,40 @@ struct TCPPacket {
   var isChecksumRight: Bool {
     guard let headers else { return false }
     return Checksum.verifyTransport(packet: bytes.span, headers: headers)
+  }
+}
+
+extension TCPPacket {
+  /// The segments that a kernel makes of a super-packet: as Linux does it, FIN and PSH are on the last alone, CWR on the first;
+  /// and it has forwarded them once.
+  func cut(_ segmentation: Segmentation) -> [TCPPacket] {
+    guard let headers else { return [] }
+    let (ip, start) = (headers.ip, segmentation.transportOffset)
+    #expect(start == ip.headerLength && segmentation.payloadOffset == headers.payloadOffset)
+    #expect(payload.count > segmentation.size && tcp.urgentPointer == 0)
+    let pseudo = Checksum.pseudoHeader(
+      source: ip.source, destination: ip.destination, protocolNumber: 6, length: bytes.count - start,
+      isIPv6: ip.isIPv6)
+    #expect(bytes.span.uint16(at: start + 16) == ~Checksum.fold(pseudo))
+    return stride(from: 0, to: payload.count, by: segmentation.size).map { offset in
+      let part = payload.dropFirst(offset).prefix(segmentation.size)
+      var flags = tcp.flags
+      if offset > 0 { flags.remove(.cwr) }
+      if offset + part.count < payload.count { flags.subtract([.fin, .psh]) }
+      var segment = TCPPacket(Array(bytes[..<segmentation.payloadOffset]) + part)
+      do {
+        var span = segment.bytes.mutableSpan
+        span[ip.isIPv6 ? 7 : 8] -= 1
+        HeaderPatch.setTotalLength(segmentation.payloadOffset + part.count, in: &span)
+        HeaderPatch.setTCPSequence(tcp.sequence &+ UInt32(offset), in: &span, tcp: start)
+        HeaderPatch.setTCPFlags(flags, in: &span, tcp: start)
+      }
+      if let headers = segment.headers {
+        var span = segment.bytes.mutableSpan
+        HeaderPatch.setChecksums(of: headers, in: &span)
+      }
+      return segment
+    }
   }
 }
 

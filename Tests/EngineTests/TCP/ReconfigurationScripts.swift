@@ -26,6 +26,37 @@ import Testing
     #expect(talk.box.takeInjections().map(\.summary) == ["server P. 0 ack 0 'abxd'"])
   }
 
+  @Test func aModuleThatMovesPastAnotherLeavesThatOneAlone() throws {
+    let threads = ManualThreads()
+    let editor = AttachedModule(1, ByteEditor(rule: [UInt8(ascii: "x"): []], hold: 2), run: .thread)
+    let readers = (2...3).map { AttachedModule(UInt32($0), Reader()) }
+    var talk = try Conversation.working([[editor], readers], threads: threads)
+    _ = talk.fromServer(0, "axx")
+    threads.stepAll()
+    #expect(talk.collect().text == "a")
+    // One of the readers comes to stand in front of the editor, which goes on with its thread and with what it holds.
+    try talk.configure([[readers[0]], [editor], [readers[1]]])
+    #expect(talk.states == ["working", "working", "working"])
+    #expect(threads.count == 1)
+    _ = talk.fromServer(3, "bcd", acknowledging: 0)
+    threads.stepAll()
+    #expect(talk.collect().text == "b")
+  }
+
+  @Test func nothingIsDueForWhatWaitsOnceTheEditorIsGone() throws {
+    var talk = try Conversation.established([Self.remover])
+    #expect(talk.fromServer(0, "ab").kind == .accepted)
+    // The source is to be told of it as soon as the destination has had the time for its own word.
+    _ = talk.fromServer(4, "ef")
+    try talk.box.configure([], at: talk.now)
+    let deadline = talk.box.engine.nextDeadline
+    let due = try #require(deadline)
+    talk.now = due
+    // An engine that finds the same thing due again and again never returns.
+    _ = talk.box.advance(to: due)
+    #expect(talk.fromServer(2, "cd").out == ["server . 2 ack 0 'cd'", "server P. 4 ack 0 'ef'"])
+  }
+
   @Test func whatPassedUnreadIsNotEditedAfterwards() throws {
     var talk = try Conversation.established([Reader()])
     #expect(talk.fromServer(3, "xxx").kind == .accepted)

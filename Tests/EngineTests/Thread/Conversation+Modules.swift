@@ -23,9 +23,11 @@ extension Conversation {
     return conversation
   }
 
-  /// Swaps in one flow, with `stages` on what the server sends.
-  mutating func configure(_ stages: [[AttachedModule]], onFail: Flow.FailurePolicy = .pass) throws {
-    let match = try Match(parsing: "tcp,tcp_src=80", portNamed: { _ in nil })
+  /// Swaps in one flow, with `stages` on what the server sends, unless `match` says otherwise.
+  mutating func configure(
+    _ stages: [[AttachedModule]], onFail: Flow.FailurePolicy = .pass, match: String = "tcp,tcp_src=80"
+  ) throws {
+    let match = try Match(parsing: match, portNamed: { _ in nil })
     box.engine.apply(
       Configuration(flows: [Flow(id: 1, name: "f", match: match, priority: 0, onFail: onFail, stages: stages)]), at: now
     )

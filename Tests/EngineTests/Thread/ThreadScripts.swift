@@ -285,6 +285,24 @@ import Testing
     #expect(left.text == "ab" && left.last?.tcp.flags.contains(.fin) == true)
   }
 
+  @Test func aModuleWhoseThreadHasEndedWorksNoMore() throws {
+    let threads = ManualThreads()
+    func editor(_ id: UInt32, _ from: Character, _ to: String, _ run: AttachedModule.RunMode) -> AttachedModule {
+      AttachedModule(id, ByteEditor(rule: [from.asciiValue ?? 0: Array(to.utf8)]), run: run)
+    }
+    var settings = Settings()
+    settings.threads = threads
+    var talk = try Conversation([], settings: settings)
+    try talk.configure([[editor(1, "a", "A", .thread)]], match: "tcp,tcp_dst=80")
+    try talk.shakeHands()
+    _ = talk.fromClient(0, "ab", acknowledging: 0)
+    // Another one takes its place before it has looked at what it was handed, and works on what comes.
+    try talk.configure([[editor(2, "b", "a", .inline)]], match: "tcp,tcp_dst=80")
+    _ = talk.fromClient(2, "ab", acknowledging: 0)
+    threads.stepAll()
+    #expect(talk.collect().text == "abaa")
+  }
+
   @Test func threadsEndWithTheirStreams() throws {
     let threads = ManualThreads()
     var talk = try Conversation.working(

@@ -1,3 +1,4 @@
+import Engine
 import ModuleTesting
 import Testing
 
@@ -59,7 +60,7 @@ struct HTTPRequestTests {
   }
 
   @Test func getsInStepWithAWindowThatBeginsWithARequest() throws {
-    let bench = try Bench(AdBlock.self)
+    let bench = try Bench(AdBlock.self, comesLate: true)
     bench.feedPeer(Array("the end of a body\r\n\r\n".utf8))
     bench.feed(Array("the end of a page <script src=pagead></script>".utf8))
     #expect(bench.output.text == "the end of a page <script src=pagead></script>")
@@ -106,5 +107,39 @@ struct HTTPRequestTests {
     #expect(messages.count == 300)
     #expect(messages.filter { $0.body == Page.clipped(page) }.count == 256)
     #expect(messages.suffix(44).allSatisfy { $0.body == page })
+  }
+
+  @Test func leavesAConnectionThatIsNotHTTPToTheKernel() throws {
+    let bench = try Bench(AdBlock.self)
+    bench.feed("SSH-2.0-x\r\n")
+    bench.feedPeer("SSH-2.0-y\r\n")
+    #expect(bench.state == "working")
+    bench.feed("\u{0}\u{1}")
+    #expect(bench.state == "offloaded")
+    bench.pass(.seconds(1))
+    #expect(bench.isOffloaded)
+    bench.feedPeer("GET / HTTP/1.1\r\n\r\n")
+    bench.feed("more")
+    #expect(bench.output.text == "SSH-2.0-x\r\n\u{0}\u{1}more")
+  }
+
+  @Test func staysWhereTheServerSpeaksHTTP() throws {
+    let bench = try Bench(AdBlock.self)
+    bench.feedPeer("GET / HT")
+    bench.expire()
+    bench.feedPeer("TP/1.1\r\n\r\n")
+    bench.feed("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc")
+    bench.feed("def")
+    #expect(bench.state == "working")
+  }
+
+  @Test func leavesAConnectionThatBecomesAnotherProtocol() throws {
+    let bench = try Bench(AdBlock.self)
+    bench.feedPeer(Self.get + Self.identity + "Upgrade: websocket\r\n\r\n")
+    bench.feed("HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    #expect(bench.state == "offloaded")
+    bench.pass(.seconds(1))
+    // Nothing was edited in the request.
+    #expect(bench.isOffloaded)
   }
 }

@@ -1,8 +1,15 @@
+import Glibc
+import Synchronization
+
 @testable import Engine
 
-/// An engine with one module of the layer `ip` on its bench: packets in, packets out.
+/// An engine with one module of the layer `ip` on its bench: packets in, packets out. With `FLOWOS_PACKETS_ON_THREADS` in the
+/// environment it runs on a thread, and whoever uses the bench sees no difference.
 struct PacketBench: ~Copyable {
-  private var engine = Engine()
+  private static let run: AttachedModule.RunMode =
+    unsafe getenv("FLOWOS_PACKETS_ON_THREADS") == nil ? .inline : .thread
+  private let thread: BenchThread
+  private var engine: Engine
   var now = Instant.zero
   private let description: ModuleDescription
   /// What modules have told.
@@ -15,6 +22,10 @@ struct PacketBench: ~Copyable {
 
   /// With a copy of a module that works elsewhere too.
   init(_ module: any ProcessingModule, match: Match) {
+    thread = BenchThread()
+    var settings = Settings()
+    settings.threads = thread
+    engine = Engine(settings)
     description = type(of: module).description
     configure(module, revision: 0, match)
   }
@@ -24,7 +35,7 @@ struct PacketBench: ~Copyable {
   }
 
   mutating func configure(_ module: any ProcessingModule, revision: Int, _ match: Match) {
-    let attached = AttachedModule(id: 1, name: "bench", revision: revision, prototype: module)
+    let attached = AttachedModule(id: 1, name: "bench", revision: revision, run: Self.run, prototype: module)
     engine.apply(
       Configuration(flows: [Flow(id: 1, name: "flow", match: match, priority: 0, stages: [[attached]])]), at: now)
   }
@@ -40,10 +51,20 @@ struct PacketBench: ~Copyable {
     case .drop: break
     case .mangle(let outgoing, _): out.append(gather(outgoing))
     }
+    takeInjections(&out)
+    thread.step(at: now)
+    while engine.hasReturns {
+      engine.collect(at: now)
+      takeInjections(&out)
+      thread.step(at: now)
+    }
+    return out
+  }
+
+  private mutating func takeInjections(_ out: inout [[UInt8]]) {
     out += engine.output.injections.map { gather($0.packet) }
     events += engine.output.events.map(\.content)
     engine.recycle()
-    return out
   }
 
   private func gather(_ packet: OutgoingPacket) -> [UInt8] {
@@ -58,6 +79,27 @@ struct PacketBench: ~Copyable {
   /// What the module has counted under `name`.
   func count(_ name: String) -> UInt64? {
     description.counters.firstIndex(of: name).flatMap { engine.statistics.modules[1]?.own[$0] }
+  }
+}
+
+/// The thread of a bench, which works when it is told to.
+private final class BenchThread: ThreadStarter {
+  private let state = Mutex((exchanges: [ModuleExchange](), now: Instant.zero))
+
+  func start(_ exchange: ModuleExchange) -> Bool {
+    state.withLock { $0.exchanges.append(exchange) }
+    return true
+  }
+
+  func now() -> Instant { state.withLock { $0.now } }
+  func wakeEngine() {}
+
+  func step(at now: Instant) {
+    state.withLock { $0.now = now }
+    for exchange in state.withLock({ $0.exchanges }) where !exchange.step() {
+      exchange.leave()
+      state.withLock { $0.exchanges.removeAll { $0 === exchange } }
+    }
   }
 }
 

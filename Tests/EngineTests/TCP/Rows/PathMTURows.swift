@@ -35,7 +35,7 @@ import Testing
   }
 
   /// The error that says that `packet` does not fit into `mtu` octets.
-  private static func tooBig(_ packet: TCPPacket, mtu: UInt32, quoted: Int = 548) throws -> TCPPacket {
+  static func tooBig(_ packet: TCPPacket, mtu: UInt32, quoted: Int = 548) throws -> TCPPacket {
     packet.bytes[0] >> 4 == 6
       ? try error(packet, type: 2, code: 0, word: mtu, quoted: quoted)
       : try error(packet, type: 3, code: 4, word: mtu, quoted: quoted)
