@@ -43,6 +43,9 @@ struct Conversations: ~Copyable {
 
   // MARK: What the ends do
 
+  /// Makes room for the ends of so many connections.
+  mutating func expect(_ count: Int) { ends = Array(repeating: Ends(), count: count) }
+
   /// The handshake of a connection of its own client; numbers count up from 0.
   mutating func open(_ number: Int) {
     if number >= ends.count { ends += Array(repeating: Ends(), count: number + 1 - ends.count) }

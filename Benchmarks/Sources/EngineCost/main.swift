@@ -17,6 +17,7 @@ switch words.first {
 case "idle" where words.count > 1:
   guard let count = Int(words[1]), words[2...].allSatisfy({ kinds[$0] != nil }) else { fallthrough }
   var conversations = Conversations(words[2...].compactMap { kinds[$0] })
+  conversations.expect(count)
   let before = residentOctets()
   for number in 0..<count { conversations.open(number) }
   let held = conversations.engine.statistics.connections

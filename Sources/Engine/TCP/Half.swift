@@ -18,14 +18,8 @@ struct Half: ~Copyable {
   var offer = Offer()
   /// The number behind the source's SYN.
   private(set) var start: InSequence
-  /// What was injected in packets that the kernel cuts.
-  var superPackets = SuperPackets()
   /// Behind the last octet that passed before its turn, where nothing edits; in front of it nothing may begin to.
   var passedEdge: OutSequence
-  /// SND.UP of the source: behind the last octet that it has called urgent.
-  var urgentEnd: InSequence?
-  /// What its packets have said; of a connection that is only observed.
-  var sighting = Sighting()
   /// The source as packets of its own show it; packets made here look the same.
   var likeness: Likeness?
   var octetsIn: UInt64 = 0
@@ -42,12 +36,53 @@ struct Half: ~Copyable {
     }
   }
   private var rareEarly = Rare<Early>()
+  /// What most connections never come to.
+  private var seldom = Rare<Seldom>()
   /// The TCB towards the source.
   var receiver: Receiver
   /// The TCB towards the destination.
   var sender: Sender
   /// The retransmission timer, and for which state it was started.
   var retransmission: Retransmission?
+
+  /// SND.UP of the source: behind the last octet that it has called urgent.
+  var urgentEnd: InSequence? {
+    get { seldom.isEmpty ? nil : seldom.value.urgentEnd }
+    set {
+      guard newValue != urgentEnd else { return }
+      expectSeldom()
+      seldom.value.urgentEnd = newValue
+    }
+  }
+
+  /// What was injected in packets that the kernel cuts.
+  var superPackets: SuperPackets {
+    get { seldom.isEmpty ? SuperPackets() : seldom.value.superPackets }
+    set {
+      expectSeldom()
+      seldom.value.superPackets = newValue
+    }
+  }
+
+  /// What its packets have said; of a connection that is only observed.
+  var sighting: Sighting {
+    get { seldom.isEmpty ? Sighting() : seldom.value.sighting }
+    set {
+      expectSeldom()
+      seldom.value.sighting = newValue
+    }
+  }
+
+  /// Has the values of ``seldom`` where there are none yet.
+  private mutating func expectSeldom() {
+    if seldom.isEmpty { seldom.put(Seldom()) }
+  }
+
+  private struct Seldom {
+    var urgentEnd: InSequence?
+    var superPackets = SuperPackets()
+    var sighting = Sighting()
+  }
 
   /// - Parameter start: the number behind the source's SYN.
   init(start: InSequence) {

@@ -12,6 +12,8 @@ struct SuperPackets {
   private var failures: UInt8? = 0
   private static var failureLimit: UInt8 { 3 }
 
+  /// Whether some have left of which it is not known whether they arrive.
+  var isTrial: Bool { first < last }
   /// Whether they do not reach the destination.
   var areLost: Bool { failures == Self.failureLimit }
 
@@ -51,6 +53,7 @@ struct SuperPackets {
 extension Connection {
   /// Notes that octets have to be sent again which may have left in super-packets.
   mutating func doubtSuperPackets(_ direction: Direction, _ environment: inout Environment) {
+    guard self[direction].superPackets.isTrial else { return }
     let acknowledged = self[direction].sender.unacknowledged
     if self[direction].superPackets.resend(acknowledged: acknowledged) { environment.counters.superPacketsLost += 1 }
   }
