@@ -22,6 +22,8 @@ struct Worker: ~Copyable {
   private var overruns: UInt64 = 0
 
   private static var batch: Int { 32 }
+  /// Batches taken before requests and timers are looked at.
+  private static var batchesInTurn: Int { 16 }
 
   /// - Parameter mailboxes: those of all workers; this one's is the one at ``Settings/worker``.
   init(
@@ -67,8 +69,13 @@ struct Worker: ~Copyable {
         if isEnding { return }
       }
       if descriptors[2].revents != 0 { threads.drain() }
-      // The packets first: what has been returned leaves with them.
-      while try takeBatch() { collect() }
+      // The packets first: what has been returned leaves with them. Where they come faster than they are taken, requests and
+      // timers have their turn all the same.
+      var batches = 0
+      while batches < Self.batchesInTurn, try takeBatch() {
+        collect()
+        batches += 1
+      }
       collect()
       if let due = engine.nextDeadline, due <= Self.now {
         engine.advance(to: Self.now)

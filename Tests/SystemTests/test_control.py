@@ -84,6 +84,8 @@ class Control(DaemonTest):
         run = self.monitor()
         self.flowos.ctl("shutdown")
         self.assertEqual(run.wait(), 5, run.stderr)
+        # It lets go of its queues last.
+        self.flowos.process.wait()
         self.flowos.start()
 
     def monitor(self):
