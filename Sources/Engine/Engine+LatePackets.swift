@@ -33,7 +33,7 @@ extension Engine {
     let mark = leaving.mark | marks.injected | (isUntracked ? marks.untracked : 0)
     let size = segmentSize(packet, leaving)
     if leaving.isGSO, case .tcp(let tcp) = packet.headers.transport, packet.headers.payloadLength > size {
-      if isCutByKernel(passage, tcp, leaving) {
+      if !isUntracked, isCutByKernel(passage, tcp, leaving) {
         injectWhole(packet, tcp, size, mark, leaving)
       } else {
         injectCut(packet, tcp, size, mark)
@@ -83,7 +83,7 @@ extension Engine {
   }
 
   /// Whether the kernel may cut a super-packet once more, as one that is made here: where the connection is followed, so that it shows
-  /// whether those arrive, and not in the name of this machine itself.
+  /// whether those arrive, and not in the name of this machine itself, which may also be that of what is translated.
   private func isCutByKernel(_ passage: Passage, _ tcp: TCPHeader, _ leaving: LentPacket.Leaving) -> Bool {
     let versions = environment.settings.superPackets
     guard let (place, direction) = leaving.connection, connections.isCurrent(place),

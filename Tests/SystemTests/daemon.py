@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 import kit
-from transfer import EDITS, cats, edited, exchange
+from transfer import EDITS, cats, edited, exchange, open_datagrams
 
 BINARIES = kit.ROOT / ".build" / "release"
 FLOWOS, FLOWCTL = BINARIES / "flowos", BINARIES / "flowctl"
@@ -125,6 +125,11 @@ class DaemonTest(unittest.TestCase):
             received = exchange(client, server, upload, download)
         for got, sent in zip(received, (upload, download)):
             self.assert_same(got, edited(sent, edits))
+
+    def datagrams(self, ipv6=False, port=53):
+        """The client's socket of UDP and the server's, for as long as the test."""
+        client, server = open_datagrams(self.net, ipv6=ipv6, port=port)
+        return self.enterContext(client), self.enterContext(server)
 
     def address(self, ipv6):
         return self.net.server.ipv6 if ipv6 else self.net.server.ipv4

@@ -16,22 +16,11 @@ def setUpModule():
 class Datagrams(DaemonTest):
     steered = ("-p", "udp")
 
-    def sockets(self, ipv6):
-        """The client's socket, connected to the server's, and that one."""
-        family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        server = self.enterContext(self.net.server.socket(family, socket.SOCK_DGRAM))
-        if ipv6:
-            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        server.bind(("", 53))
-        client = self.enterContext(self.net.client.socket(family, socket.SOCK_DGRAM))
-        client.connect((self.address(ipv6), 53))
-        return client, server
-
     def test_edits_keep_boundaries(self):
         self.attach("ip_proto=17", "replace", "from=cat", "to=caterpillar")
         texts = [b"a cat", b"no match", b"catcat", b"ca", b"t", b""]
         for ipv6 in (False, True):
-            client, server = self.sockets(ipv6)
+            client, server = self.datagrams(ipv6)
             # What becomes too large for the path is cut by IPv4.
             for text in texts + ([] if ipv6 else [b"cat" * 300]):
                 with self.subTest(ipv6=ipv6, text=text[:20]):
@@ -46,14 +35,14 @@ class Datagrams(DaemonTest):
     def test_removed_payload_leaves_an_empty_datagram(self):
         self.attach("ip_proto=17", "replace", "from=cat", "to=")
         for ipv6 in (False, True):
-            client, server = self.sockets(ipv6)
+            client, server = self.datagrams(ipv6)
             client.send(b"cat")
             self.assertEqual(server.recv(100), b"")
 
     def test_large_datagrams_in_fragments(self):
         self.attach("ip_proto=17", "replace", "from=cat", "to=dog")
         for ipv6 in (False, True):
-            client, server = self.sockets(ipv6)
+            client, server = self.datagrams(ipv6)
             text = b"cat and " * 5_000
             client.send(text)
             self.assertEqual(server.recv(65_535), text.replace(b"cat", b"dog"))
@@ -61,7 +50,7 @@ class Datagrams(DaemonTest):
     def test_super_packets_are_read_and_pass(self):
         name = self.attach("ip_proto=17", "counter")
         self.attach("ip_proto=17", "replace", "from=cat", "to=caterpillar")
-        client, server = self.sockets(False)
+        client, server = self.datagrams(False)
         try:
             client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, 1_000)
         except OSError as error:

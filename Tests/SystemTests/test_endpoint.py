@@ -5,7 +5,7 @@ import hashlib
 
 import kit
 from daemon import DaemonTest
-from transfer import MIB, End, cats
+from transfer import MIB, End, cats, open_pair
 
 
 def setUpModule():
@@ -30,18 +30,10 @@ class Endpoint(DaemonTest):
             wanted = sent.replace(b"cat", b"caterpillar").replace(b"act", b"")
             self.assertEqual((len(got), hashlib.sha256(got).digest()), (len(wanted), hashlib.sha256(wanted).digest()))
 
-    def pair(self, listening, connecting, address, ipv6):
-        with listening.listen(5000, ipv6=ipv6) as listener:
-            client = connecting.connect(address, 5000, timeout=30)
-            server, _ = listener.accept()
-        server.settimeout(30)
-        return client, server
-
     def test_a_server_on_the_router(self):
         for ipv6 in (False, True):
             with self.subTest(ipv6=ipv6):
-                address = self.net.router.ipv6 if ipv6 else self.net.router.ipv4
-                self.check(*self.pair(self.net.router, self.net.client, address, ipv6))
+                self.check(*open_pair(self.net, ipv6=ipv6, server=self.net.router))
 
     def test_a_client_on_the_router_with_loss(self):
         with contextlib.ExitStack() as stack:
@@ -49,4 +41,4 @@ class Endpoint(DaemonTest):
             stack.enter_context(self.net.server.losing(0.01, "eth0"))
             for ipv6 in (False, True):
                 with self.subTest(ipv6=ipv6):
-                    self.check(*self.pair(self.net.server, self.net.router, self.address(ipv6), ipv6))
+                    self.check(*open_pair(self.net, ipv6=ipv6, client=self.net.router))

@@ -5,7 +5,7 @@ import contextlib
 import kit
 import pages
 from daemon import DaemonTest
-from transfer import MIB, End, cats, open_pair
+from transfer import MIB, cats, exchange, open_pair
 from web import Nginx, download
 
 
@@ -45,7 +45,6 @@ class Masquerade(DaemonTest):
                 with self.subTest(ipv6=ipv6):
                     client, server = open_pair(self.net, ipv6=ipv6)
                     with client, server:
-                        ends = End(client, upload), End(server, download)
-                        down, up = [end.finish() for end in ends]
+                        up, down = exchange(client, server, upload, download)
                     self.assert_same(up, upload.replace(b"cat", b"caterpillar"))
                     self.assert_same(down, download.replace(b"cat", b"caterpillar"))

@@ -7,7 +7,7 @@ import kit
 import test_examples
 import test_nat
 from daemon import Daemon, DaemonTest
-from transfer import MIB, End, cats, open_pair
+from transfer import MIB, End, cats, exchange, open_pair
 
 SO_RCVBUFFORCE = 33
 
@@ -66,8 +66,7 @@ class PacketThreads(test_nat.NATTest):
             with self.subTest(ipv6=ipv6):
                 client, server = open_pair(self.net, ipv6=ipv6)
                 with client, server:
-                    ends = End(client, upload), End(server, download)
-                    down, up = [end.finish() for end in ends]
+                    up, down = exchange(client, server, upload, download)
                 self.assertEqual(up, upload.replace(b"cat", b"caterpillar"))
                 self.assertEqual(down, download.replace(b"cat", b"caterpillar"))
 
@@ -114,25 +113,13 @@ class ArrangementsOnThreads(OnThreads, test_nat.Arrangements):
 class DatagramThreads(DaemonTest):
     steered = ("-p", "udp")
 
-    def pair(self, ipv6):
-        family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        server = self.enterContext(self.net.server.socket(family, socket.SOCK_DGRAM))
-        if ipv6:
-            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        server.bind(("", 53))
-        client = self.enterContext(self.net.client.socket(family, socket.SOCK_DGRAM))
-        client.connect((self.address(ipv6), 53))
-        for end in (client, server):
-            end.settimeout(10)
-        return client, server
-
     def test_read_and_edited(self):
         self.attach("ip_proto=17", "counter", "--run", "thread", flow="all")
         self.attach("ip_proto=17", "replace", "from=cat", "to=caterpillar", "--run", "thread", flow="all")
         resting = self.flowos.threads
         texts = [b"a cat", b"no match", b"catcat", b"ca", b"t", b"cat and " * 500]
         for ipv6 in (False, True):
-            client, server = self.pair(ipv6)
+            client, server = self.datagrams(ipv6)
             for text in texts:
                 with self.subTest(ipv6=ipv6, text=text[:20]):
                     client.send(text)
@@ -147,7 +134,7 @@ class DatagramThreads(DaemonTest):
 
     def test_order_is_kept(self):
         self.attach("ip_proto=17", "counter", "--run", "thread", flow="all")
-        client, server = self.pair(False)
+        client, server = self.datagrams()
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * MIB)
         for number in range(200):
             client.send(number.to_bytes(4, "big"))
@@ -171,16 +158,11 @@ class EndpointThreads(DaemonTest):
         upload, download = cats(2 * MIB, seed=8), cats(2 * MIB, seed=9)
         for ipv6 in (False, True):
             with self.subTest(ipv6=ipv6):
-                address = self.net.router.ipv6 if ipv6 else self.net.router.ipv4
-                with self.net.router.listen(5000, ipv6=ipv6) as listener:
-                    client = self.net.client.connect(address, 5000, timeout=30)
-                    server, _ = listener.accept()
-                server.settimeout(30)
+                client, server = open_pair(self.net, ipv6=ipv6, server=self.net.router)
                 with client, server:
-                    ends = End(client, upload), End(server, download)
-                    received = [end.finish() for end in ends]
-                self.assert_same(received[0], download)
-                self.assert_same(received[1], upload)
+                    at_server, at_client = exchange(client, server, upload, download)
+                self.assert_same(at_client, download)
+                self.assert_same(at_server, upload)
 
     def test_udp(self):
         for ipv6 in (False, True):
@@ -208,20 +190,11 @@ class SlowThread(DaemonTest):
     # One worker for both flows.
     queues = "0"
 
-    def pair(self, port):
-        server = self.enterContext(self.net.server.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        server.bind(("", port))
-        client = self.enterContext(self.net.client.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        client.connect((self.net.server.ipv4, port))
-        for end in (client, server):
-            end.settimeout(10)
-        return client, server
-
     def test_another_flow_is_not_slowed(self):
         self.attach("udp,udp_dst=53", "ponder", "time=200", "--run", "thread", flow="slow")
         self.attach("udp,udp_dst=54", "ponder", "time=0", flow="quick")
-        slow, slow_server = self.pair(53)
-        quick, quick_server = self.pair(54)
+        slow, slow_server = self.datagrams(port=53)
+        quick, quick_server = self.datagrams(port=54)
         for number in range(5):
             slow.send(bytes([number]))
         began = time.monotonic()
@@ -234,7 +207,7 @@ class SlowThread(DaemonTest):
 
     def test_what_is_too_much_is_dropped_and_counted(self):
         self.attach("udp,udp_dst=53", "ponder", "time=200", "--run", "thread", flow="slow")
-        slow, slow_server = self.pair(53)
+        slow, slow_server = self.datagrams(port=53)
         # What waits comes at once.
         slow_server.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 16 * MIB)
         for number in range(2_000):

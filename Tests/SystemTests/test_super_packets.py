@@ -168,11 +168,7 @@ class Endpoint(SuperPacketTest):
         self.on_threads()
         for ipv6 in (False, True):
             with self.subTest(ipv6=ipv6):
-                address = self.net.router.ipv6 if ipv6 else self.net.router.ipv4
-                with self.net.router.listen(5000, ipv6=ipv6) as listener:
-                    client = self.net.client.connect(address, 5000, timeout=30)
-                    server, _ = listener.accept()
-                server.settimeout(30)
+                client, server = open_pair(self.net, ipv6=ipv6, server=self.net.router)
                 self.check_transfer(client, server, 8 * MIB)
         counters = self.flowos.counters()
         self.assertGreater(counters["super_packets"], 10)

@@ -91,15 +91,28 @@ def exchange(client, server, upload, download):
     return up, down
 
 
-def open_pair(net, *, ipv6=False, port=5000, timeout=30, prepare=lambda _: None, **options):
-    """A connection from the client to the server: both sockets.
+def open_pair(net, *, ipv6=False, port=5000, timeout=30, prepare=lambda _: None, client=None, server=None, **options):
+    """A connection from the client to the server, or between other hosts of the topology: both sockets.
 
     prepare: is called with both, the listening one for the server's, before there is a connection. options: of `connect`.
     """
-    address = net.server.ipv6 if ipv6 else net.server.ipv4
-    with net.server.listen(port, ipv6=ipv6) as listener:
+    client, server = client or net.client, server or net.server
+    address = server.ipv6 if ipv6 else server.ipv4
+    with server.listen(port, ipv6=ipv6) as listener:
         prepare(listener)
-        client = net.client.connect(address, port, timeout=timeout, prepare=prepare, **options)
-        server, _ = listener.accept()
-    server.settimeout(timeout)
+        near = client.connect(address, port, timeout=timeout, prepare=prepare, **options)
+        far, _ = listener.accept()
+    far.settimeout(timeout)
+    return near, far
+
+
+def open_datagrams(net, *, ipv6=False, port=53):
+    """The client's socket of UDP, connected to the server's, and that one."""
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    server = net.server.socket(family, socket.SOCK_DGRAM)
+    if ipv6:
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    server.bind(("", port))
+    client = net.client.socket(family, socket.SOCK_DGRAM)
+    client.connect((net.server.ipv6 if ipv6 else net.server.ipv4, port))
     return client, server

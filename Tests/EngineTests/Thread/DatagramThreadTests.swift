@@ -7,70 +7,6 @@ import Testing
   static let client = DatagramTests.client
   static let server = DatagramTests.server
 
-  /// A box whose modules are all on threads, beside one in which they are inline.
-  struct Twins: ~Copyable {
-    var inline = Middlebox()
-    var threaded: Middlebox
-    let threads = ManualThreads()
-
-    init() {
-      var settings = Settings()
-      settings.threads = threads
-      threaded = Middlebox(settings)
-    }
-
-    mutating func configure(
-      _ stages: [[any ProcessingModule]], onFail: Flow.FailurePolicy = .pass, revision: Int = 0,
-      run: AttachedModule.RunMode? = nil
-    ) {
-      for mode in [AttachedModule.RunMode.inline, .thread] {
-        var id: UInt32 = 0
-        let attached = stages.map { stage in
-          stage.map { module in
-            id += 1
-            return AttachedModule(id, module, run: mode == .inline ? .inline : run ?? .thread, revision: revision)
-          }
-        }
-        let configuration = Configuration(flows: [
-          Flow(id: 1, name: "f", match: .any, priority: 0, onFail: onFail, stages: attached)
-        ])
-        if mode == .inline {
-          inline.engine.apply(configuration, at: .zero)
-        } else {
-          threaded.engine.apply(configuration, at: .zero)
-        }
-      }
-    }
-
-    mutating func settle() -> [TCPPacket] {
-      var out: [TCPPacket] = []
-      threads.stepAll()
-      while threaded.engine.hasReturns {
-        out += threaded.collect()
-        threads.stepAll()
-      }
-      return out
-    }
-
-    @discardableResult
-    mutating func receive(_ packet: TCPPacket) -> [TCPPacket] {
-      let straight = inline.receive(packet, at: .zero)
-      let taken = threaded.receive(packet, at: .zero)
-      let left = [taken.packet].compactMap { $0 } + taken.injected + settle()
-      #expect(left.map(\.bytes) == ([straight.packet].compactMap { $0 } + straight.injected).map(\.bytes))
-      return left
-    }
-
-    func expectSameCounters() {
-      let (one, other) = (inline.engine.statistics, threaded.engine.statistics)
-      #expect(one.modules.mapValues { $0.own } == other.modules.mapValues { $0.own })
-      #expect(
-        one.modules.mapValues { $0.common.named.map(\.value) }
-          == other.modules.mapValues { $0.common.named.map(\.value) })
-      #expect(one.engine.moduleFailures == other.engine.moduleFailures)
-    }
-  }
-
   @Test(
     arguments: [
       [[ByteEditor(rule: [97: Array("long".utf8), 99: []])]],
@@ -80,7 +16,7 @@ import Testing
     ] as [[[any ProcessingModule]]])
   func whatLeavesIsTheSame(stages: [[any ProcessingModule]]) throws {
     var twins = Twins()
-    twins.configure(stages)
+    twins.configure(stages: stages)
     for text in ["xax", "abc", "bcb", "b", "c", "", "aaaa"] {
       twins.receive(DatagramTests.datagram(text))
       twins.receive(DatagramTests.datagram(text, from: Self.server, to: Self.client))
@@ -92,7 +28,7 @@ import Testing
 
   @Test func datagramsKeepTheirOrderAndOthersPass() throws {
     var twins = Twins()
-    twins.configure([[ByteEditor(rule: [97: Array("b".utf8)])]])
+    twins.configure(stages: [[ByteEditor(rule: [97: Array("b".utf8)])]])
     var other = Endpoint(address: Self.client.address, port: 5_001)
     for text in ["a1", "a2", "a3"] {
       #expect(twins.threaded.receive(DatagramTests.datagram(text), at: .zero).kind == .dropped)
@@ -129,7 +65,7 @@ import Testing
   @Test(arguments: Flow.FailurePolicy.allCases) func wishesAndFailuresAreHeeded(onFail: Flow.FailurePolicy) throws {
     for last in ["T", "O", "x"] {
       var twins = Twins()
-      twins.configure([[Judge()]], onFail: onFail)
+      twins.configure(stages: [[Judge()]], onFail: onFail)
       for text in ["x", "D", "R", "x", last, "y", "z"] { twins.receive(DatagramTests.datagram(text)) }
       twins.expectSameCounters()
       #expect(twins.threads.count == (last == "x" ? 1 : 0))
@@ -138,9 +74,9 @@ import Testing
 
   @Test func whatWaitsWhenAModuleGoesIsLetGo() throws {
     var twins = Twins()
-    twins.configure([[ByteEditor(rule: [97: Array("b".utf8)])]])
+    twins.configure(stages: [[ByteEditor(rule: [97: Array("b".utf8)])]])
     for text in ["a1", "a2"] { _ = twins.threaded.receive(DatagramTests.datagram(text), at: .zero) }
-    twins.configure([])
+    twins.configure(stages: [])
     #expect(twins.threaded.receive(DatagramTests.datagram("a3"), at: .zero).kind == .dropped)
     #expect(twins.settle().map { String(decoding: $0.payload, as: UTF8.self) } == ["a1", "a2", "a3"])
     #expect(twins.threads.count == 0)
@@ -149,11 +85,36 @@ import Testing
 
   @Test func whatWaitsWhenAnAssociationIsForgottenLeavesAsItIs() throws {
     var twins = Twins()
-    twins.configure([[ByteEditor(rule: [97: Array("b".utf8)])]])
+    twins.configure(stages: [[ByteEditor(rule: [97: Array("b".utf8)])]])
     _ = twins.threaded.receive(DatagramTests.datagram("a1"), at: .zero)
     _ = twins.threaded.advance(to: .zero + .seconds(200))
     #expect(twins.settle().map { String(decoding: $0.payload, as: UTF8.self) } == ["a1"])
     #expect(twins.threads.count == 0)
     #expect(twins.threaded.engine.statistics.memoryInUse < 1 << 20)
+  }
+}
+
+extension Twins {
+  fileprivate mutating func configure(
+    stages: [[any ProcessingModule]], onFail: Flow.FailurePolicy = .pass, revision: Int = 0,
+    run: AttachedModule.RunMode? = nil
+  ) {
+    for mode in [AttachedModule.RunMode.inline, .thread] {
+      var id: UInt32 = 0
+      let attached = stages.map { stage in
+        stage.map { module in
+          id += 1
+          return AttachedModule(id, module, run: mode == .inline ? .inline : run ?? .thread, revision: revision)
+        }
+      }
+      let configuration = Configuration(flows: [
+        Flow(id: 1, name: "f", match: .any, priority: 0, onFail: onFail, stages: attached)
+      ])
+      if mode == .inline {
+        inline.engine.apply(configuration, at: .zero)
+      } else {
+        threaded.engine.apply(configuration, at: .zero)
+      }
+    }
   }
 }

@@ -7,60 +7,6 @@ import Testing
   static let inside = PacketModuleTests.inside
   static let outside = PacketModuleTests.outside
 
-  /// Two boxes with the same modules, inline in the one, on threads in the other: what leaves must be the same.
-  struct Twins: ~Copyable {
-    var inline = Middlebox()
-    var threaded: Middlebox
-    let threads = ManualThreads()
-
-    init(_ flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass) throws {
-      var settings = Settings()
-      settings.threads = threads
-      threaded = Middlebox(settings)
-      threaded.allowsDamage = true
-      try configure(flows, onFail: onFail)
-    }
-
-    mutating func configure(
-      _ flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass
-    ) throws {
-      try inline.configure(flows: flows, onFail: onFail)
-      try threaded.configure(flows: flows, onFail: onFail, packetsRun: .thread)
-    }
-
-    /// Lets the threads work until nothing moves any more, and returns what leaves.
-    mutating func settle() -> [TCPPacket] {
-      var out: [TCPPacket] = []
-      threads.stepAll()
-      while threaded.engine.hasReturns {
-        out += threaded.collect()
-        threads.stepAll()
-      }
-      return out
-    }
-
-    @discardableResult
-    mutating func receive(_ packet: TCPPacket, isSound: Bool = true, isGSO: Bool = false) -> [TCPPacket] {
-      let straight = inline.receive(packet, isGSO: isGSO, isSound: isSound, at: .zero)
-      let taken = threaded.receive(packet, isGSO: isGSO, isSound: isSound, at: .zero)
-      let expected = [straight.packet].compactMap { $0 } + straight.injected
-      let left = [taken.packet].compactMap { $0 } + taken.injected + settle()
-      #expect(left.map(\.bytes) == expected.map(\.bytes))
-      return left
-    }
-
-    /// What is the same whatever the way: what the modules have counted, and failures.
-    func expectSameCounters() {
-      let (one, other) = (inline.engine.statistics, threaded.engine.statistics)
-      #expect(one.modules.mapValues { $0.own } == other.modules.mapValues { $0.own })
-      #expect(
-        one.modules.mapValues { $0.common.named.map(\.value) }
-          == other.modules.mapValues { $0.common.named.map(\.value) })
-      #expect(one.engine.moduleFailures == other.engine.moduleFailures)
-      #expect(one.engine.packets == other.engine.packets)
-    }
-  }
-
   static func box(
     _ flows: [(match: String, modules: [any ProcessingModule])], _ threads: ManualThreads,
     onFail: Flow.FailurePolicy = .pass
@@ -389,5 +335,20 @@ import Testing
     #expect(box.receive(solicitation, at: .zero).kind == .accepted)
     #expect(box.engine.statistics.engine.threadUnseen == 6)
     #expect(box.engine.statistics.modules[1]?.own[0] == 0)
+  }
+}
+
+extension Twins {
+  init(_ flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass) throws {
+    self.init()
+    threaded.allowsDamage = true
+    try configure(flows, onFail: onFail)
+  }
+
+  mutating func configure(
+    _ flows: [(match: String, modules: [any ProcessingModule])], onFail: Flow.FailurePolicy = .pass
+  ) throws {
+    try inline.configure(flows: flows, onFail: onFail)
+    try threaded.configure(flows: flows, onFail: onFail, packetsRun: .thread)
   }
 }

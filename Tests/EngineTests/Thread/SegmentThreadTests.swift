@@ -29,7 +29,7 @@ import Testing
   func whatLeavesIsTheSame(modules: [any ProcessingModule]) throws {
     for onFail in Flow.FailurePolicy.allCases {
       for text in ["ab", "D", "R", "P"] {
-        var twins = try PacketThreadTests.Twins([("tcp,tcp_dst=80", modules)], onFail: onFail)
+        var twins = try Twins([("tcp,tcp_dst=80", modules)], onFail: onFail)
         for packet in Self.handshake { twins.receive(packet) }
         twins.receive(Self.data(0, "xab"))
         twins.receive(Self.data(3, text))
@@ -71,13 +71,7 @@ import Testing
     mutating func send(_ packet: TCPPacket) -> Middlebox.Outcome.Kind { box.receive(packet, at: .zero).kind }
 
     mutating func settle() -> [String] {
-      var out: [TCPPacket] = []
-      threads.stepAll()
-      while box.engine.hasReturns {
-        out += box.collect()
-        threads.stepAll()
-      }
-      return out.map { String(decoding: $0.payload, as: UTF8.self) }
+      box.settle(threads).map { String(decoding: $0.payload, as: UTF8.self) }
     }
 
     mutating func receive(_ packet: TCPPacket) -> [String] {
@@ -197,5 +191,36 @@ import Testing
     #expect(receive(data(0..<2_500), isGSO: true, &box).map(\.payload.count) == [1_000, 1_000, 500])
     #expect(box.superPackets == 3)
     #expect(box.engine.statistics.engine.superPacketsLost == 1)
+  }
+
+  /// In a translated name it may be this machine that speaks, and the kernel takes in nothing with an address of its own.
+  @Test(arguments: [[Translator()], [ByteEditor(rule: [:]), Translator()]] as [[any ProcessingModule]])
+  func whatIsTranslatedIsCutHere(modules: [any ProcessingModule]) throws {
+    let threads = ManualThreads()
+    var settings = Settings()
+    settings.threads = threads
+    settings.superPackets = (true, true)
+    var box = Middlebox(settings)
+    box.interface = 1
+    try box.configure(flows: [("ip,ipv4_src=10.0.0.1", modules)], packetsRun: .thread)
+    let offer: [UInt8] = [2, 4, 3, 232]
+    let seen = Endpoint(address: try #require(IPAddress("192.0.2.1")), port: Self.client.port)
+    let payload = [UInt8](repeating: 7, count: 2_500)
+    var left: [TCPPacket] = []
+    for packet in [
+      TCPPacket(from: Self.client, to: Self.server, sequence: 1_000, flags: .syn, options: offer),
+      TCPPacket(
+        from: Self.server, to: seen, sequence: 5_000, acknowledgement: 1_001, flags: [.syn, .ack], options: offer),
+      TCPPacket(from: Self.client, to: Self.server, sequence: 1_001, acknowledgement: 5_001, flags: .ack),
+      TCPPacket(
+        from: Self.client, to: Self.server, sequence: 1_001, acknowledgement: 5_001, flags: .ack, payload: payload),
+    ] {
+      let isGSO = packet.payload.count > 1_000
+      _ = box.receive(packet, isGSO: isGSO, isChecksumTrusted: isGSO, at: .zero)
+      left = box.settle(threads)
+    }
+    #expect(left.flatMap(\.payload) == payload)
+    #expect(left.count > 1 && left.allSatisfy { $0.headers?.ip.source == seen.address && $0.isChecksumRight })
+    #expect(box.superPackets == 0)
   }
 }
