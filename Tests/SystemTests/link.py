@@ -83,10 +83,11 @@ class Way:
                 copy = bytearray(frame)
                 copy[at] ^= 1 << self.random.randrange(8)
             if setting["rate"]:
-                self.free_at = max(self.free_at, now) + len(frame) / setting["rate"]
-                if self.free_at > now + 1:
+                through = max(self.free_at, now) + len(frame) / setting["rate"]
+                if through > now + 1:
                     done["overflowed"] += 1
                     continue
+                self.free_at = through
                 due = max(due, self.free_at + setting["delay"])
             yield due, copy
 

@@ -22,6 +22,14 @@ class Masquerade(DaemonTest):
         for command in ("iptables", "ip6tables"):
             self.net.router.run(command, "-w", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP")
 
+    def invalid(self):
+        """Packets that connection tracking has called so."""
+        rows = [row.split() for command in ("iptables", "ip6tables")
+                for row in self.net.router.run(command, "-w", "-nvxL", "FORWARD").stdout.splitlines()]
+        counts = [int(row[0]) for row in rows if row[2:3] == ["DROP"]]
+        self.assertEqual(len(counts), 2)
+        return sum(counts)
+
     def test_a_page(self):
         web = self.enterContext(Nginx(self.net.server))
         self.attach("ip_proto=6,tcp_src=80", "adblock")
@@ -34,6 +42,7 @@ class Masquerade(DaemonTest):
                     got, = download(self.net.client, self.address(ipv6), name)
                     self.assert_same(got.content, wanted)
                     self.assertIn(web.requests()[-1][0], ("10.77.2.1", "fd00:77:2::1"))
+        self.assertEqual(self.invalid(), 0)
 
     def test_both_directions_with_loss(self):
         self.attach("ip_proto=6", "replace", "from=cat", "to=caterpillar")
@@ -48,3 +57,4 @@ class Masquerade(DaemonTest):
                         up, down = exchange(client, server, upload, download)
                     self.assert_same(up, upload.replace(b"cat", b"caterpillar"))
                     self.assert_same(down, download.replace(b"cat", b"caterpillar"))
+        self.assertEqual(self.invalid(), 0)

@@ -17,8 +17,8 @@ import Testing
     IPPacket.udp(from: source, to: destination, Array(text.utf8))
   }
 
-  @Test(arguments: [(client, server), (client6, server6)])
-  func payloadIsEditedDatagramByDatagram(client: Endpoint, server: Endpoint) throws {
+  @Test("32. payloads are edited, with length and checksum", arguments: [(client, server), (client6, server6)])
+  func row32_payloadIsEditedDatagramByDatagram(client: Endpoint, server: Endpoint) throws {
     var box = Middlebox()
     try box.configure([ByteEditor(rule: [UInt8(ascii: "a"): Array("long".utf8), UInt8(ascii: "c"): []], hold: 5)])
     for (before, after) in [("xax", "xlongx"), ("abc", "longb"), ("bcb", "bb"), ("b", "b"), ("c", ""), ("", "")] {

@@ -24,7 +24,7 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 6).out == ["client . 0 ack 8"])
   }
 
-  @Test func manyEditsInOneWindowComposeInOneMap() throws {
+  @Test("1. many edits in one window make one map") func row01_manyEditsInOneWindowComposeInOneMap() throws {
     var talk = try Conversation.established([Self.editor, ByteEditor(rule: [UInt8(ascii: "G"): Array("zz".utf8)])])
     #expect(talk.fromServer(0, "axbgcx").out == ["server . 0 ack 0 'abzzzzzzc'"])
     #expect(talk.fromServer(6, "d").out == ["server . 9 ack 0 'd'"])
@@ -35,7 +35,7 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 9).out == ["client . 0 ack 6"])
   }
 
-  @Test func growthBeyondTheSegmentSizeIsSplit() throws {
+  @Test("27. growth beyond the segment size is split") func row27_growthBeyondTheSegmentSizeIsSplit() throws {
     var talk = try Conversation.established([Self.editor])
     let outcome = talk.fromServer(0, "hh", flags: [.ack, .psh])
     let sizes = ([outcome.packet!] + outcome.injected).map(\.payload.count)
@@ -44,7 +44,8 @@ import Testing
     #expect(outcome.injected[0].tcp.sequence == Conversation.serverStart + 1_000)
   }
 
-  @Test func aSegmentRemovedWholeIsAcknowledgedOnceAllBeforeItIs() throws {
+  @Test("23. a segment removed whole is acknowledged once all before it is")
+  func row23_aSegmentRemovedWholeIsAcknowledgedOnceAllBeforeItIs() throws {
     var talk = try Conversation.established([Self.editor])
     #expect(talk.fromServer(0, "ab").kind == .accepted)
     #expect(talk.fromServer(2, "xxx").out == [])
@@ -53,7 +54,8 @@ import Testing
     #expect(talk.fromServer(5, "xx").out == ["client . 0 ack 7"])
   }
 
-  @Test func aRetransmissionGetsWhatFirstLeftHoweverItIsCut() throws {
+  @Test("21. a retransmission gets what first left, however it is cut")
+  func row21_aRetransmissionGetsWhatFirstLeftHoweverItIsCut() throws {
     var talk = try Conversation.established([Self.editor])
     #expect(talk.fromServer(0, "abxcgd").out == ["server . 0 ack 0 'abcGGGd'"])
     #expect(talk.fromServer(0, "abxcgd").out == ["server . 0 ack 0 'abcGGGd'"])
@@ -90,7 +92,8 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 2, options: options).out == ["client . 0 ack 2 sack 5-8"])
   }
 
-  @Test func theWindowIsWhatTheSourceMaySendAndIsNeverTakenBack() throws {
+  @Test("6. the window is what may be sent, and never taken back")
+  func row06_theWindowIsWhatTheSourceMaySendAndIsNeverTakenBack() throws {
     var talk = try Conversation.established([Self.editor])
     let long = String(repeating: "x", count: 500) + "a"
     #expect(talk.fromServer(0, long).out == ["server . 0 ack 0 'a'"])
@@ -105,7 +108,7 @@ import Testing
     #expect(edge >= 65_535 + 500)
   }
 
-  @Test func whatGrowsBeyondTheWindowWaitsForIt() throws {
+  @Test("25. what grows beyond the window waits for it") func row25_whatGrowsBeyondTheWindowWaitsForIt() throws {
     var talk = try Conversation.established([Self.editor])
     #expect(talk.fromClient(0, acknowledging: 0, window: 1_000).kind == .accepted)
     var edge = 60_000
@@ -125,7 +128,7 @@ import Testing
     #expect(outcome.injected.map(\.payload.count).reduce(0, +) == (offset + 3) * 700 - sent)
   }
 
-  @Test func theEndFollowsTheLastOctetThatLeft() throws {
+  @Test("8. the end follows the last octet that left") func row08_theEndFollowsTheLastOctetThatLeft() throws {
     var talk = try Conversation.established([Self.editor])
     #expect(talk.fromServer(0, "abxx", flags: [.ack, .fin]).out == ["server F. 0 ack 0 'ab'"])
     // Repeated bare, repeated whole.
@@ -142,13 +145,15 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).isEmpty)
   }
 
-  @Test func whatIsRemovedInFrontOfTheEndLetsItThrough() throws {
+  @Test("8. what is removed in front of the end lets it through") func row08_whatIsRemovedInFrontOfTheEndLetsItThrough()
+    throws
+  {
     var talk = try Conversation.established([Self.editor])
     #expect(talk.fromServer(0, "xxxx", flags: [.ack, .fin]).out == ["server F. 0 ack 0"])
     #expect(talk.fromClient(0, acknowledging: 1).out == ["client . 0 ack 5"])
   }
 
-  @Test func resetsAreMappedExactly() throws {
+  @Test("7. a reset is mapped exactly") func row07_resetsAreMappedExactly() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "abxx")
     // Not the number that is expected next: it must not become it.
@@ -158,7 +163,7 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).first?.state == "closed")
   }
 
-  @Test func anOldResetDoesNotBecomeExact() throws {
+  @Test("7. an old reset does not become exact") func row07_anOldResetDoesNotBecomeExact() throws {
     var talk = try Conversation.established([OpeningRows.editor])
     _ = talk.fromServer(0, "abc")
     _ = talk.fromClient(0, acknowledging: 3)
@@ -172,7 +177,7 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).first?.state == "established")
   }
 
-  @Test func keepAlivesAndProbesPassFromEndToEnd() throws {
+  @Test("10. keep-alives and probes pass from end to end") func row10_keepAlivesAndProbesPassFromEndToEnd() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "abxx")
     #expect(talk.fromClient(0, acknowledging: 2).out == ["client . 0 ack 4"])
@@ -189,7 +194,7 @@ import Testing
     #expect(talk.fromServer(8, "a").out == ["server . 0 ack 0 'a'"])
   }
 
-  @Test func editedConnectionsCarryTheMark() throws {
+  @Test("35. edited connections carry the mark") func row35_editedConnectionsCarryTheMark() throws {
     var talk = try Conversation.established([Self.editor])
     let edited = Marks.standard.edited
     #expect(talk.fromServer(0, "ab", mark: 7).mark == nil)
@@ -198,14 +203,15 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 2, mark: 9).mark == 9 | edited)
   }
 
-  @Test func injectedSegmentsCarryTheLatestTimestamps() throws {
+  @Test("15. injected segments carry timestamps") func row15_injectedSegmentsCarryTheLatestTimestamps() throws {
     var talk = try Conversation.established([Self.editor], usesTimestamps: true)
     let outcome = talk.fromServer(0, "hh")
     let stamps = outcome.injected.first?.tcp.options.timestamps
     #expect(stamps?.value == 30 && stamps?.echo == 20)
   }
 
-  @Test func aSuperPacketLeftWithOneSegmentIsInjectedInstead() throws {
+  @Test("28. a super-packet left with one segment is injected")
+  func row28_aSuperPacketLeftWithOneSegmentIsInjectedInstead() throws {
     var talk = try Conversation.established([Self.editor])
     let text = String(repeating: "x", count: 2_500) + "done"
     let outcome = talk.fromServer(0, text, isGSO: true)

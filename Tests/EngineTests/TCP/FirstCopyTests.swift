@@ -4,7 +4,8 @@ import Testing
 
 /// Of octets that come twice with different content the first copy counts, for the modules and on the wire.
 @Suite struct FirstCopyTests {
-  @Test func segmentInTurnDoesNotReplaceWhatCameBeforeItsTurn() throws {
+  @Test("20. a segment in turn does not replace what came before its turn")
+  func row20_segmentInTurnDoesNotReplaceWhatCameBeforeItsTurn() throws {
     var conversation = try Exchange([Reader()])
     let early = conversation.fromClient(10, payload: Array("GOOD!".utf8))
     #expect(early.kind == .accepted)

@@ -17,7 +17,9 @@ import Testing
     #expect(talk.fromServer(0, "abcdefg").out == ["server . 0 ack 0 'abcdefg'"])
   }
 
-  @Test func aRetransmissionOfWhatIsHeldIsDroppedSilently() throws {
+  @Test("21. a retransmission of what is held has it acknowledged early") func row21_aRetransmissionOfWhatIsHeld()
+    throws
+  {
     var talk = try Conversation.established([Self.holder])
     #expect(talk.fromServer(0, "abcd").out == [])
     #expect(talk.fromServer(0, "ab").out == ["client . 0 ack 4"])

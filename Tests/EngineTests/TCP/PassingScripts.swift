@@ -40,7 +40,7 @@ import Testing
     #expect(talk.box.engine.connections(limit: 9).count == 1)
   }
 
-  @Test func aWrongChecksumNeverEntersAStream() throws {
+  @Test("30. a wrong checksum never enters a stream") func row30_aWrongChecksumNeverEntersAStream() throws {
     var talk = try Conversation.established([Self.editor])
     var packet = TCPPacket(
       from: talk.server, to: talk.client, sequence: Conversation.serverStart, acknowledgement: Conversation.clientStart,
@@ -51,7 +51,8 @@ import Testing
     #expect(talk.fromServer(0, "goo").kind == .mangled)
   }
 
-  @Test func whatIsNotWholeOrNotSoundPassesAndIsCounted() throws {
+  @Test("33. what is not whole or not sound passes and is counted")
+  func row33_whatIsNotWholeOrNotSoundPassesAndIsCounted() throws {
     var talk = try Conversation([Self.editor])
     #expect(talk.box.receive(TCPPacket([0x45, 0, 0]), at: talk.now).kind == .accepted)
     #expect(talk.box.receive(TCPPacket([UInt8](repeating: 0xFF, count: 60)), at: talk.now).kind == .accepted)

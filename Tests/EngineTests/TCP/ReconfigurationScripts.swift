@@ -6,7 +6,7 @@ import Testing
 @Suite struct ReconfigurationScripts {
   private static let remover = ByteEditor(rule: [UInt8(ascii: "x"): []])
 
-  @Test func editingBeginsAndEndsAtAByteBoundary() throws {
+  @Test("37. the shift stays when the editor goes") func row37_editingBeginsAndEndsAtAByteBoundary() throws {
     var talk = try Conversation.established([])
     #expect(talk.fromServer(0, "axb").kind == .accepted)
     try talk.box.configure([Self.remover], at: talk.now)

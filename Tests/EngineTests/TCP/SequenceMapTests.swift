@@ -99,7 +99,7 @@ import Testing
     }
   }
 
-  @Test func staysSmallWhateverIsEdited() {
+  @Test("11. the map stays small whatever is edited") func row11_staysSmallWhateverIsEdited() {
     var random = Randomness(seed: 1)
     var map = SequenceMap(start: Self.input(0))
     var model = Model()

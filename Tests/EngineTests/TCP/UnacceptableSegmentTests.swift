@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  @Test func timestampOutOfNowhereIsNotRepeated() throws {
+  @Test("15. a timestamp out of nowhere is not repeated") func row15_timestampOutOfNowhereIsNotRepeated() throws {
     func stamp(_ value: UInt32) -> [UInt8] {
       [
         8, 10, UInt8(value >> 24), UInt8(value >> 16 & 255), UInt8(value >> 8 & 255), UInt8(value & 255), 0, 0, 0, 1, 1,

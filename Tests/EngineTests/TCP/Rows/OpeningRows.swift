@@ -227,7 +227,7 @@ import Testing
     #expect(talk.fromClient(3, acknowledging: 0, flags: .rst).packet?.summary == "client R 5")
   }
 
-  @Test("untranslatable: where connection tracking knows neither address nothing is edited") func translated() throws {
+  @Test("34. where connection tracking knows neither address nothing is edited") func row34_translated() throws {
     var talk = try Conversation([Self.editor, Reader()])
     _ = talk.box.receive(Self.syn(talk), at: talk.now)
     let answer = TCPPacket(
