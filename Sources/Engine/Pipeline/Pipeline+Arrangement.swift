@@ -49,6 +49,8 @@ extension Pipeline {
   /// Which of the stages each of `wanted` goes on with, in their order; nil for none. As many members as can be stay where they
   /// are, so that one that moves past others leaves those alone.
   private func origins(of wanted: [[Member]]) -> [Int?] {
+    // So where a connection begins.
+    guard !stages.isEmpty, !wanted.isEmpty else { return wanted.map { _ in nil } }
     let common = wanted.map { members in
       stages.map { stage in members.count { member in stage.members.contains { $0.isSame(as: member) } } }
     }

@@ -45,6 +45,8 @@ extension Connection {
     }
     self[direction].sender.eachWaited(add)
     self[direction].receiver.outOfOrder.blocks(add)
+    // The number alone may be news: it takes the place of an acknowledgement that was kept for this.
+    if acknowledgements.isEmpty { acknowledgements = [SACKBlocks()] }
     for blocks in acknowledgements { acknowledgeToSource(direction, blocks: blocks, &environment) }
   }
 

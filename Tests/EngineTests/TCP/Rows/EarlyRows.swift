@@ -72,6 +72,20 @@ import Testing
     #expect(talk.fromClient(0, acknowledging: 24).out == ["client . 0 ack 24", "client . 0 ack 24 sack 32-40"])
   }
 
+  @Test("4. an acknowledgement passes also where nothing is left to report with it") func row04_nothingLeft() throws {
+    var talk = try Conversation.established([Self.editor])
+    _ = talk.fromServer(0, "abcd")
+    _ = talk.fromClient(0, acknowledging: 4)
+    for offset in [8, 16] { _ = talk.fromServer(offset, "efgh") }
+    #expect(talk.fromServer(4, "abcd").out.count == 2)
+    #expect(talk.fromServer(16, "efgh").out == [])
+    #expect(talk.fromServer(20, "ijkl").out == [])
+    // What fills the second gap brings all that has waited behind it as well.
+    #expect(talk.fromServer(12, "abcdefghijkl").out == ["server . 12 ack 0 'abcdefghijkl'"])
+    #expect(talk.fromClient(0, acknowledging: 12).out == ["client . 0 ack 12"])
+    #expect(talk.fromClient(0, acknowledging: 24).out == ["client . 0 ack 24"])
+  }
+
   @Test("4. a report leaves out no block, whatever their number") func row04_manyBlocks() throws {
     var talk = try Conversation.established([Self.editor])
     _ = talk.fromServer(0, "abcd")
