@@ -5,12 +5,13 @@ replace. What arrives must be these records, each once and in order, with every 
 """
 
 import json
+import multiprocessing
 import random
 import re
 import selectors
 import shlex
+import signal
 import socket
-import threading
 import time
 
 import kit
@@ -21,6 +22,8 @@ PORT = 5000
 EDITS = {"a": ("AAAA", "A"), "b": ("", "BB"), "c": ("C", "CCC"), "d": (r"D\x00\xff", "")}
 RECORD = re.compile(rb"(\d{6}):(?:a|AAAA|A)(?:b|BB|)(?:c|C|CCC)(?:d|D\x00\xff|)\.{9}\n", re.S)
 BATCH = 12
+# Seconds in which each stream sends once at the most: all together as much as leaves the processors time for changes.
+TURN = 0.025
 
 
 class Stream:
@@ -96,6 +99,7 @@ class Crowd:
             selector.register(stream.connection, selectors.EVENT_READ, stream)
         deadline = None
         while not all(stream.is_closed for stream in self.streams):
+            next_turn = time.monotonic() + TURN
             over = is_over()
             if over and deadline is None:
                 deadline = time.monotonic() + 60
@@ -106,10 +110,13 @@ class Crowd:
                     stream.send()
                 elif not stream.is_ended:
                     stream.end()
-            for key, _ in selector.select(0.005):
-                key.data.receive()
-                if key.data.is_closed:
-                    selector.unregister(key.fileobj)
+            while True:
+                for key, _ in selector.select(max(0, next_turn - time.monotonic())):
+                    key.data.receive()
+                    if key.data.is_closed:
+                        selector.unregister(key.fileobj)
+                if time.monotonic() >= next_turn:
+                    break
         selector.close()
         for client, server in self.pairs:
             for one, other in ((client, server), (server, client)):
@@ -243,8 +250,37 @@ class Reconfiguration:
         """Transfers and changes for so long; returns what was done. Raises an AssertionError that says what went wrong."""
         try:
             return self._run(seconds)
-        except (AssertionError, OSError) as error:
+        except (AssertionError, OSError, EOFError) as error:
             raise AssertionError(f"seed {self.seed}: {error}\n{self.flowos.process.stderr[-4000:]}") from error
+
+    def _start(self, changes, seconds):
+        """Begins to change, in a process of its own: here a thread would wait for its turn longer than a change takes.
+
+        Returns what will say what went wrong and what was done, and the process.
+        """
+        done, end = multiprocessing.Pipe(duplex=False)
+
+        def change():
+            # Ctrl-C is for who started it, and what has to be removed is not its own.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            trouble = None
+            try:
+                client = Client(self.flowos.socket)
+                began = time.monotonic()
+                while time.monotonic() < began + seconds:
+                    client.apply(changes.file())
+                    changes.files += 1
+                    time.sleep(max(0, began + changes.files * 0.01 - time.monotonic()))
+                client.close()
+            except (AssertionError, OSError) as error:
+                trouble = str(error) or type(error).__name__
+            end.send((trouble, changes.files, changes.applied))
+
+        process = multiprocessing.get_context("fork").Process(target=change, daemon=True)
+        process.start()
+        end.close()
+        return done, process
 
     def _run(self, seconds):
         changes = Changes(self.seed)
@@ -252,38 +288,23 @@ class Reconfiguration:
             self.flowos.ctl("flow", "add", flow, changes.match(flow))
         resting = self.flowos.threads
         crowd = Crowd(self.net, self.connections)
-        over = threading.Event()
-        trouble = []
-
-        def change():
-            client = Client(self.flowos.socket)
-            began = time.monotonic()
-            try:
-                while time.monotonic() < began + seconds:
-                    client.apply(changes.file())
-                    changes.files += 1
-                    time.sleep(max(0, began + changes.files * 0.01 - time.monotonic()))
-            except (AssertionError, OSError) as error:
-                trouble.append(error)
-            client.close()
-            over.set()
-
-        changing = threading.Thread(target=change)
-        changing.start()
+        done, changing = self._start(changes, seconds)
         busiest = 0
 
         def is_over():
             nonlocal busiest
             busiest = max(busiest, self.flowos.threads)
-            return over.is_set()
+            return done.poll()
 
         try:
             crowd.transfer(is_over)
+            trouble, changes.files, changes.applied = done.recv()
         finally:
-            changing.join(60)
+            changing.kill()
+            changing.join(10)
             crowd.close()
         if trouble:
-            raise trouble[0]
+            raise AssertionError(trouble)
         counters = self.flowos.counters()
         for name in ("aborted", "cut", "module_failures"):
             assert counters[name] == 0, f"{name}: {counters[name]}"

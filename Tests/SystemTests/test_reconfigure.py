@@ -1,4 +1,4 @@
-"""Pipelines that change every 10 ms, or as often as the daemon can, under 200 connections; `scripts/soak --reconfigure` does it for longer."""
+"""Pipelines that change every 10 ms under 200 connections; `scripts/soak --reconfigure` does it for longer."""
 
 import random
 import unittest
