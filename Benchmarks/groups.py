@@ -166,6 +166,7 @@ def stream(bench):
         boxes = [stack.enter_context(box) for box in (
             Middlebox("vanilla", directory),
             Reader("accept-all", directory, "accept"),
+            Reader("accept-all, headers alone", directory, "headers"),
             Reader("accept-all behind the chain FLOWOS", directory, "accept", chain=True),
             FlowOS("one counter", directory, COUNTER),
             FlowOS("two counters in sequence", directory, COUNTER, COUNTER),
@@ -179,6 +180,7 @@ def stream(bench):
             bench.check(box, path)
         bench.turns(group, [bench.transfer(box, path) for box in boxes])
     group.ratio("accept-all", "vanilla")
+    group.ratio("accept-all, headers alone", "accept-all")
     group.ratio("accept-all behind the chain FLOWOS", "accept-all")
     group.ratio("one counter", "accept-all", at_least=0.95)
     group.ratio("two counters in sequence", "one counter", at_least=0.97)
@@ -370,6 +372,7 @@ def gso(bench):
                   Reader("mangle-all", directory, "mangle", segmented=True)),
             *rows("cut by the hosts", Middlebox("vanilla", directory, offloads=False),
                   Reader("accept-all", directory, "accept", offloads=False),
+                  Reader("accept-all, headers alone", directory, "headers", offloads=False),
                   Reader("mangle-all", directory, "mangle", offloads=False),
                   FlowOS("counter", directory, COUNTER, offloads=False),
                   FlowOS("adblock", directory, ADBLOCK, offloads=False)),
@@ -379,6 +382,7 @@ def gso(bench):
         group.ratio(f"{name}, cut in front of the queue", f"{name}, GSO on")
     for name in ("vanilla", "accept-all", "mangle-all", "counter", "adblock"):
         group.ratio(f"{name}, cut by the hosts", f"{name}, GSO on")
+    group.ratio("accept-all, headers alone, cut by the hosts", "accept-all, cut by the hosts")
     group.ratio("counter, cut by the hosts", "accept-all, cut by the hosts")
     group.ratio("adblock, cut by the hosts", "mangle-all, cut by the hosts")
     group.notes.append("flowos has no switch for GSO on its queue: it always takes packets whole")

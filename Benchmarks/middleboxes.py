@@ -91,7 +91,7 @@ def _configuration(server):
 
 
 class Reader(Middlebox):
-    """The tightest loop over NFQUEUE: mode `accept` or `mangle`.
+    """The tightest loop over NFQUEUE: mode `accept`, `headers` or `mangle`, see Benchmarks/Tools/queue.c.
 
     segmented: the kernel cuts long packets before it queues them. chain: behind the target FLOWOS, with the rules and the
     connection tracking that FlowOS has, where else there is one rule.

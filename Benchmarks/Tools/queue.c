@@ -1,6 +1,7 @@
 // The references that FlowOS is measured against: the tightest loops that read every packet of a netfilter queue.
 //
 //   queue accept QUEUE [segmented]   accepts every packet
+//   queue headers QUEUE [segmented]  the same with no more than the first 128 octets of each (the copy range)
 //   queue mangle QUEUE [segmented]   copies every packet back, with a new transport checksum over all of it
 //   queue packet QUEUE               drops TCP over IPv4 and sends it anew, for the kernel to cut and to compute its checksums:
 //                                    with a packet socket into the interface lo; mangles all other packets
@@ -62,7 +63,7 @@ static void add(struct nlmsghdr *header, uint16_t type, const void *value, uint1
   header->nlmsg_len = NLMSG_ALIGN(header->nlmsg_len) + NLA_ALIGN(attribute->nla_len);
 }
 
-static void set_up(int is_segmented) {
+static void set_up(int is_segmented, uint32_t copy_range) {
   descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
   struct sockaddr_nl address = {.nl_family = AF_NETLINK};
   if (descriptor < 0 || bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) fail("netlink");
@@ -76,7 +77,7 @@ static void set_up(int is_segmented) {
   _Alignas(8) char request[256];
   struct nlmsghdr *header = begin(request, NFQNL_MSG_CONFIG, queue);
   struct nfqnl_msg_config_cmd command = {.command = NFQNL_CFG_CMD_BIND};
-  struct nfqnl_msg_config_params parameters = {.copy_range = htonl(0xffff), .copy_mode = NFQNL_COPY_PACKET};
+  struct nfqnl_msg_config_params parameters = {.copy_range = htonl(copy_range), .copy_mode = NFQNL_COPY_PACKET};
   uint32_t length = htonl(16384), mask = htonl(NFQA_CFG_F_GSO), flags = is_segmented ? 0 : mask;
   add(header, NFQA_CFG_CMD, &command, sizeof command);
   add(header, NFQA_CFG_PARAMS, &parameters, sizeof parameters);
@@ -293,18 +294,18 @@ static void mangle_all(int count, int is_injecting) {
 
 int main(int count, char **words) {
   const char *mode = count > 1 ? words[1] : "";
-  int is_mangling = strcmp(mode, "mangle") == 0;
+  int is_mangling = strcmp(mode, "mangle") == 0, has_headers_alone = strcmp(mode, "headers") == 0;
   is_tun = strcmp(mode, "tun") == 0;
   int is_injecting = is_tun || strcmp(mode, "packet") == 0;
   int is_segmented = count == 4 && !is_injecting && strcmp(words[3], "segmented") == 0;
   if (count < 3 || count > 4 || (count == 4 && !is_segmented) ||
-      (!is_mangling && !is_injecting && strcmp(mode, "accept") != 0)) {
-    fprintf(stderr, "usage: queue accept|mangle QUEUE [segmented]\n       queue packet|tun QUEUE\n");
+      (!is_mangling && !is_injecting && !has_headers_alone && strcmp(mode, "accept") != 0)) {
+    fprintf(stderr, "usage: queue accept|headers|mangle QUEUE [segmented]\n       queue packet|tun QUEUE\n");
     return 2;
   }
   queue = (uint16_t)atoi(words[2]);
   if (is_injecting) open_road();
-  set_up(is_segmented);
+  set_up(is_segmented, has_headers_alone ? 128 : 0xffff);
   puts("ready");
   fflush(stdout);
   for (;;) {
