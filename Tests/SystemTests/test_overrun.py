@@ -1,5 +1,6 @@
 """A daemon that gets more packets than the kernel keeps for it."""
 
+import re
 import signal
 import socket
 
@@ -49,6 +50,13 @@ class Overrun(DaemonTest):
                 opened.close()
         self.assertGreaterEqual(self.flowos.counters()["queue_dropped"], dropped)
         self.check_transfer(*open_pair(self.net), MIB)
+
+    def test_the_receive_buffer_is_sized(self):
+        # Netlink's family 12 is netfilter's; the kernel counts its overhead in, and shows twice of what was asked.
+        sockets = self.net.router.run("ss", "--family=netlink", "--memory", "--numeric").stdout
+        sized = [int(size) for size in re.findall(r" 12:.*\brb(\d+)", sockets) if int(size) >= 2 * 128 * MIB]
+        queues = self.net.router.run("cat", "/proc/net/netfilter/nfnetlink_queue").stdout.splitlines()
+        self.assertEqual(len(sized), len(queues), sockets)
 
     def test_a_full_queue(self):
         # Many that cost little.

@@ -7,6 +7,8 @@ import Testing
   static let editor = ByteEditor(rule: [UInt8(ascii: "x"): Array("---".utf8)])
   static let multipath: [UInt8] = [30, 4, 0, 1]
   static let signature: [UInt8] = [19, 18] + [UInt8](repeating: 0, count: 16)
+  /// Two keys' numbers, and a MAC of 96 bits (RFC 5925 section 2.2).
+  static let authentication: [UInt8] = [29, 16, 1, 1] + [UInt8](repeating: 0, count: 12)
   static let cookie: [UInt8] = [34, 10] + [UInt8](repeating: 7, count: 8)
   static let experimentalCookie: [UInt8] = [254, 12, 0xf9, 0x89] + [UInt8](repeating: 7, count: 8)
 
@@ -123,13 +125,14 @@ import Testing
     #expect(talk.box.engine.statistics.engine.multipath == 1)
   }
 
-  @Test("16. signed connections pass unedited, are counted and read") func row16_signedConnections() throws {
+  @Test("16. signed connections pass unedited, are counted and read", arguments: [signature, authentication])
+  func row16_signedConnections(_ option: [UInt8]) throws {
     var talk = try Conversation([Self.editor, Reader()])
-    let syn = Self.syn(talk, options: Self.signature)
+    let syn = Self.syn(talk, options: option)
     #expect(talk.box.receive(syn, at: talk.now).kind == .accepted)
     #expect(
-      talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: Self.signature).kind == .accepted)
-    #expect(talk.fromClient(0, "axb", acknowledging: 0, options: Self.signature).kind == .accepted)
+      talk.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: option).kind == .accepted)
+    #expect(talk.fromClient(0, "axb", acknowledging: 0, options: option).kind == .accepted)
     #expect(talk.box.engine.statistics.engine.signed == 1)
     #expect(Self.state(talk) == "signed")
   }
