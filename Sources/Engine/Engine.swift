@@ -15,7 +15,7 @@
 /// ``output``, and calls ``recycle()``.
 public struct Engine: ~Copyable {
   var environment: Environment
-  private var buffers = ReceiveBuffers()
+  var buffers = ReceiveBuffers()
   var connections = ConnectionTable()
   var associations = AssociationTable()
   var packetModules = PacketModules()

@@ -20,6 +20,8 @@ struct Worker: ~Copyable {
   /// Injections of the batch that have been handed over.
   private var injected = 0
   private var overruns: UInt64 = 0
+  /// Of long packets.
+  private var hasWarned = false
 
   private static var batch: Int { 32 }
   /// Batches taken before requests and timers are looked at.
@@ -113,9 +115,11 @@ struct Worker: ~Copyable {
     }
     let now = Self.now
     while let packet = queue.next() {
-      // Only a prefix of it is here: it can be neither read nor edited.
-      guard !packet.isTruncated, !packet.payload.isEmpty else {
-        unsafe packet.answer(.accept(mark: nil), pieces: engine.output.pieces, in: &queue.verdicts)
+      if packet.isTruncated || packet.payload.isEmpty {
+        let verdict = engine.receive(
+          packet.buffer, beginning: packet.payload, metadata: packet.metadata, at: now)
+        if case .drop = verdict { warnOfLongPackets() }
+        unsafe packet.answer(verdict, pieces: engine.output.pieces, in: &queue.verdicts)
         continue
       }
       var metadata = packet.metadata
@@ -127,6 +131,17 @@ struct Worker: ~Copyable {
     }
     finishBatch()
     return count == Self.batch
+  }
+
+  /// Says once what to do about packets that are too long for a queue.
+  private mutating func warnOfLongPackets() {
+    guard !hasWarned else { return }
+    hasWarned = true
+    logger.warning(
+      """
+      packets longer than 65,531 octets are dropped, for a queue hands over no more of them; with BIG TCP that makes \
+      connections slow: 'ip link set dev NAME gso_max_size 65000 gro_max_size 65000' for the interfaces that they come by
+      """, metadata: ["counter": "queue_truncated"])
   }
 
   /// Sends what the engine has made since the last time, behind all verdicts given before.

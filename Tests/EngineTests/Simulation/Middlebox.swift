@@ -107,6 +107,20 @@ struct Middlebox: ~Copyable {
     return outcome
   }
 
+  /// Gives the engine the beginning of a packet, and says whether the packet passes.
+  mutating func passes(beginning bytes: some Collection<UInt8>, mark: UInt32 = 0) -> Bool {
+    let buffer = unsafe engine.receiveBuffers(1)[0]
+    unsafe buffer.copyBytes(from: bytes)
+    var metadata = PacketMetadata()
+    metadata.mark = mark
+    metadata.isGSO = true
+    metadata.isChecksumTrusted = true
+    let verdict = engine.receive(0, beginning: 0..<bytes.count, metadata: metadata, at: now)
+    #expect(engine.output.injections.isEmpty)
+    if case .accept(nil) = verdict { return true }
+    return false
+  }
+
   /// As ``receive(_:isGSO:isChecksumTrusted:mark:inPort:at:)``; what has become subject to editing by it.
   mutating func receiveAnnouncing(_ packet: TCPPacket, at now: Instant) -> [EditableConnection] {
     announced = []
