@@ -184,7 +184,7 @@ extension Engine {
   ) -> Verdict {
     let pool = environment.pool
     let count = headers.payloadOffset
-    guard let slab = pool.allocate(atLeast: count) else { return .drop }
+    let slab = pool.allocateReserved(atLeast: count)
     let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<count])
     unsafe place.copyMemory(from: pool.bytes(passage.slab, passage.start, passage.start + UInt32(count)))
     var span = unsafe place.bindMemory(to: UInt8.self).mutableSpan

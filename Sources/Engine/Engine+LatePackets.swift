@@ -15,7 +15,7 @@ extension Engine {
     case .mangle(let packet, _):
       leaving.isUnfinished = false
       // Its octets are still a part of the output.
-      guard let slab = environment.output.copy(packet, in: environment.pool) else { return }
+      let slab = environment.output.copy(packet, in: environment.pool)
       defer { environment.pool.release(slab) }
       let octets = unsafe environment.pool.bytes(slab, 0, UInt32(packet.length))
       guard case .packet(let headers) = PacketHeaders.parse(unsafe octets.bindMemory(to: UInt8.self).span) else {
@@ -131,7 +131,7 @@ extension Engine {
     var offset = 0
     while offset < packet.headers.payloadLength {
       let length = min(size, packet.headers.payloadLength - offset)
-      guard let slab = pool.allocate(atLeast: count) else { return }
+      let slab = pool.allocateReserved(atLeast: count)
       let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<count])
       unsafe place.copyMemory(from: header)
       let first = packet.start + UInt32(count + offset)
@@ -165,7 +165,7 @@ extension Engine {
   /// section 3.2, RFC 8200 section 4.5). One that must not be cut is lost, as is one of IPv6 with headers that every router reads.
   mutating func injectFragments(of injection: Injection, mtu: Int) {
     let pool = environment.pool
-    guard let slab = environment.output.copy(injection.packet, in: pool) else { return }
+    let slab = environment.output.copy(injection.packet, in: pool)
     defer { pool.release(slab) }
     let octets = unsafe pool.bytes(slab, 0, UInt32(injection.packet.length))
     guard case .packet(let headers) = PacketHeaders.parse(unsafe octets.bindMemory(to: UInt8.self).span) else { return }
@@ -174,7 +174,7 @@ extension Engine {
     let number = environment.nextIdentification()
     for offset in stride(from: 0, to: cut.payloadCount, by: cut.size) {
       let count = min(cut.size, cut.payloadCount - offset)
-      guard let header = pool.allocate(atLeast: cut.headerCount) else { return }
+      let header = pool.allocateReserved(atLeast: cut.headerCount)
       let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(header)[..<cut.headerCount])
       unsafe place.copyMemory(from: UnsafeRawBufferPointer(rebasing: octets[..<cut.start]))
       var span = unsafe place.bindMemory(to: UInt8.self).mutableSpan

@@ -188,8 +188,7 @@ extension Engine {
         || (passage.connection.map { connections[$0.place.slot].mayEditDepartures($0.direction) } ?? false)
       if mayEdit, environment.pool.isShared(passage.slab) {
         // What is kept of it must stay as it is.
-        guard let copy = unsafe environment.pool.copy(whole: bytes(of: passage)) else { return .drop }
-        slab = copy
+        slab = unsafe environment.pool.copyReserved(whole: bytes(of: passage))
         start = 0
       } else {
         slab = passage.slab
@@ -198,8 +197,7 @@ extension Engine {
     case .mangle(let packet, let current):
       mark = current
       passage.isSound = nil
-      guard let copy = environment.output.copy(packet, in: environment.pool) else { return .drop }
-      slab = copy
+      slab = environment.output.copy(packet, in: environment.pool)
       start = 0
       octets = packet.length
     }
@@ -299,7 +297,7 @@ extension Engine {
     let road = packetModules.road(flow)
     let hasOwn = connection.map { hasDepartures($0.place.slot, $0.direction) } ?? false
     guard !road.departures.isEmpty || hasOwn else { return true }
-    guard let slab = environment.output.copy(injection.packet, in: environment.pool) else { return false }
+    let slab = environment.output.copy(injection.packet, in: environment.pool)
     defer { environment.pool.release(slab) }
     let bytes = unsafe environment.pool.bytes(slab, 0, UInt32(injection.packet.length))
     guard case .packet(let headers) = PacketHeaders.parse(unsafe bytes.bindMemory(to: UInt8.self).span) else {
@@ -331,8 +329,9 @@ extension Engine {
     let pool = environment.pool
     guard packet.isSound,
       let refusal = Refusal(of: unsafe packet.bytes(in: pool).bindMemory(to: UInt8.self).span, packet.headers),
-      refusals.take(at: environment.now), let slab = pool.allocate(atLeast: refusal.length)
+      refusals.take(at: environment.now)
     else { return }
+    let slab = pool.allocateReserved(atLeast: refusal.length)
     defer { pool.release(slab) }
     let place = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<refusal.length])
     var span = unsafe place.bindMemory(to: UInt8.self).mutableSpan

@@ -457,7 +457,8 @@ public struct Engine: ~Copyable {
     let number = connections[slot].errorArrived(
       error, direction, isMadeHere: stray.metadata.inPort == 0, &environment)
     finish(slot)
-    guard number != error.segment.sequence, let slab = environment.pool.allocate(atLeast: packet.count) else { return }
+    guard number != error.segment.sequence else { return }
+    let slab = environment.pool.allocateReserved(atLeast: packet.count)
     unsafe environment.pool.writable(slab).copyBytes(from: stray.packet)
     beginPacket(error, slab, 0..<packet.count, sequence: number)
     environment.pool.release(slab)

@@ -116,9 +116,9 @@
     injections[index].packet = end(in: pool)
   }
 
-  /// A copy of a packet in one slab of its own, with one reference; nil where the limit is reached.
-  func copy(_ packet: OutgoingPacket, in pool: SlabPool) -> SlabID? {
-    guard let slab = pool.allocate(atLeast: packet.length) else { return nil }
+  /// A copy of a packet in one slab of its own, with one reference.
+  func copy(_ packet: OutgoingPacket, in pool: SlabPool) -> SlabID {
+    let slab = pool.allocateReserved(atLeast: packet.length)
     unsafe gather(packet.pieces, into: pool.writable(slab))
     return slab
   }

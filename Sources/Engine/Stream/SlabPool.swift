@@ -169,15 +169,18 @@ struct SlabID: Hashable, Sendable {
     }
   }
 
-  /// A slab of at least `count` octets with one reference, or nil where the limit is reached.
+  /// A slab of at least `count` octets with one reference, or nil where the limit is reached: for what is let in.
   func allocate(atLeast count: Int) -> SlabID? {
-    let size = Self.size(of: Self.sizeClass(for: count))
-    guard unsafe state.pointee.inUse + size <= limit else { return nil }
-    return allocateReserved(atLeast: count)
+    hasRoom(for: count) ? allocateReserved(atLeast: count) : nil
   }
 
-  /// A slab of at least `count` octets with one reference, whatever the limit: for the few that packets are received into,
-  /// and for what is made of bytes that were let in below it.
+  private func hasRoom(for count: Int) -> Bool {
+    unsafe state.pointee.inUse + Self.size(of: Self.sizeClass(for: count)) <= limit
+  }
+
+  /// A slab of at least `count` octets with one reference, whatever the limit: for the few that packets are received into, for
+  /// what is made of bytes that were let in below it, and for what leaves. Where nothing could leave for want of memory, nothing
+  /// would be acknowledged, and no memory would ever become free.
   func allocateReserved(atLeast count: Int) -> SlabID {
     let sizeClass = Self.sizeClass(for: count)
     let size = Self.size(of: sizeClass)
@@ -280,13 +283,19 @@ struct SlabID: Hashable, Sendable {
   /// Copies `bytes` into a slab, small runs one behind the other into the same one, and returns where they lie, with one
   /// reference; nil where the limit is reached.
   func copy(_ bytes: UnsafeRawBufferPointer) -> (slab: SlabID, start: UInt32, end: UInt32)? {
-    guard unsafe state.pointee.inUse + Self.size(of: Self.sizeClass(for: bytes.count)) <= limit else { return nil }
+    guard hasRoom(for: bytes.count) else { return nil }
     return unsafe copyReserved(bytes)
   }
 
   /// Copies `bytes` to the start of a slab of their own, with one reference; nil where the limit is reached.
   func copy(whole bytes: UnsafeRawBufferPointer) -> SlabID? {
-    guard let slab = allocate(atLeast: bytes.count) else { return nil }
+    guard hasRoom(for: bytes.count) else { return nil }
+    return unsafe copyReserved(whole: bytes)
+  }
+
+  /// As ``copy(whole:)``, whatever the limit.
+  func copyReserved(whole bytes: UnsafeRawBufferPointer) -> SlabID {
+    let slab = allocateReserved(atLeast: bytes.count)
     unsafe writable(slab).copyMemory(from: bytes)
     return slab
   }

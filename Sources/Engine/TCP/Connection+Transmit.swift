@@ -179,7 +179,7 @@ extension Connection {
     load: (inout Output, SlabPool) -> Void
   ) -> Verdict {
     let pool = environment.pool
-    guard let slab = pool.allocate(atLeast: arrival.headerCount) else { return .drop }
+    let slab = pool.allocateReserved(atLeast: arrival.headerCount)
     let header = unsafe UnsafeMutableRawBufferPointer(rebasing: pool.writable(slab)[..<arrival.headerCount])
     unsafe header.copyMemory(from: pool.bytes(arrival.slab, arrival.start, arrival.payloadStart))
     var span = unsafe header.bindMemory(to: UInt8.self).mutableSpan
@@ -266,10 +266,9 @@ extension Connection {
     let peer = direction.opposite
     let (source, destination) = direction == .toServer ? (client, server) : (server, client)
     let own = self[direction].likeness
-    guard
-      let likeness = own ?? self[peer].likeness?.opposite(from: source.address, to: destination.address),
-      let slab = pool.allocate(atLeast: HeaderWriter.longestIP + HeaderWriter.longestTCP)
+    guard let likeness = own ?? self[peer].likeness?.opposite(from: source.address, to: destination.address)
     else { return }
+    let slab = pool.allocateReserved(atLeast: HeaderWriter.longestIP + HeaderWriter.longestTCP)
     var number = acknowledgement?.number ?? 0
     var window = acknowledgement?.window ?? 0
     if acknowledgement == nil {

@@ -191,10 +191,9 @@ struct Sender: ~Copyable {
       let sequence = map.outputEnd
       map.append(segment, acknowledged: told)
       guard segment.count > 0 else { continue }
-      if (segment.count <= Self.smallPiece && !queue.isEmpty) || pins(segment, pool),
-        let copy = unsafe pool.copy(pool.bytes(segment.slab, segment.start, segment.end))
-      {
+      if (segment.count <= Self.smallPiece && !queue.isEmpty) || pins(segment, pool) {
         // Dense edits make many small pieces: packed together they cost their octets and little more.
+        let copy = unsafe pool.copyReserved(pool.bytes(segment.slab, segment.start, segment.end))
         pool.release(segment.slab)
         if let last = queue.last, last.slab == copy.slab, last.end == copy.start {
           queue[queue.count - 1].end = copy.end

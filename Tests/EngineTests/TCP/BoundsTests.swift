@@ -50,6 +50,30 @@ import Testing
     #expect(info.toServer.shift == Int(info.toServer.octetsIn) * 999)
   }
 
+  /// What finds no room is not taken; what was taken leaves all the same, or no room would ever come.
+  @Test func whatWasTakenLeavesWhereMemoryIsExhausted() throws {
+    var settings = Settings()
+    settings.memoryLimit = 200_000
+    var conversation = try Exchange(
+      [ByteEditor(rule: [2: [2, 2]])], settings: settings, synOptions: [2, 4, 5, 0xb4, 3, 3, 7, 1])
+    _ = conversation.fromServer(0, acknowledging: 0)
+    let payload = [2] + [UInt8](repeating: 9, count: 59_999)
+    var taken = 0
+    while conversation.fromClient(taken, payload: payload, isGSO: true).kind != .dropped { taken += payload.count }
+    let refused = conversation.statistics.engine.overLimit
+    #expect(refused == 1 && taken >= 120_000)
+    for offset in stride(from: 0, to: taken, by: payload.count) {
+      let again = conversation.fromClient(offset, payload: payload, isGSO: true).packets
+      #expect(again.reduce(0) { $0 + $1.payload.count } > payload.count)
+    }
+    // The destination has it all, and there is room again.
+    let edited = taken / payload.count * (payload.count + 1)
+    let acknowledgement = conversation.fromServer(0, acknowledging: edited).packet?.tcp.acknowledgement
+    #expect(acknowledgement == Exchange.clientStart + UInt32(taken))
+    let next = conversation.fromClient(taken, payload: payload, isGSO: true)
+    #expect(next.packet?.payload.count == payload.count + 1)
+  }
+
   @Test func timersOfAConnectionDoNotGatherOverTime() throws {
     var conversation = try Exchange([ByteEditor(rule: [:], hold: 5)])
     for index in 0..<300 {
