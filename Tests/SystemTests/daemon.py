@@ -90,6 +90,8 @@ class DaemonTest(unittest.TestCase):
     steered = ("-p", "tcp")
     queues = "0:1"
     program = FLOWOS
+    # More of what it is started with.
+    arguments = ()
 
     def make_topology(self):
         return kit.Topology()
@@ -98,7 +100,7 @@ class DaemonTest(unittest.TestCase):
         self.net = self.enterContext(self.make_topology())
         self.net.chain("up", "--queues", self.queues)
         self.net.steer(*self.steered)
-        self.flowos = self.enterContext(Daemon(self.net, queues=self.queues, program=self.program))
+        self.flowos = self.enterContext(Daemon(self.net, *self.arguments, queues=self.queues, program=self.program))
         self.addCleanup(self._check_daemon)
 
     def _check_daemon(self):

@@ -52,6 +52,24 @@ class LongTransfer(DaemonTest):
         self.assertEqual(self.flowos.module("all", "replace")["own"]["replacements"], count * 350)
 
 
+class Exhausted(DaemonTest):
+    arguments = ("--memory", "16")
+
+    def test_all_transfers_end_where_memory_is_short(self):
+        # All of them together want more than there is.
+        self.attach("ip_proto=6", "delay", "time=1000", flow="all")
+        content = cats(100_000, seed=3)
+        pairs = [open_pair(self.net, port=5000 + number) for number in range(300)]
+        ends = [(End(client, content), End(server, b"")) for client, server in pairs]
+        for sender, receiver in ends:
+            sender.finish()
+            self.assert_same(receiver.finish(), content)
+        self.assertGreater(self.flowos.counters()["over_limit"], 0)
+        for pair in pairs:
+            for end in pair:
+                end.close()
+
+
 class Gather(DaemonTest):
     def make_topology(self):
         return kit.Topology(emulated=True)

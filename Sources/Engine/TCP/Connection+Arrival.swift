@@ -251,7 +251,8 @@ extension Connection {
     let completes =
       !self[direction].receiver.outOfOrder.isEmpty && !isTransparent(direction) && (isReported || !usesSACK)
     if arrival.payloadCount > offset {
-      guard !self[direction].sender.isFull, let segment = kept(arrival, from: offset, environment.pool) else {
+      guard !self[direction].sender.isFull, hasRoom(direction, environment.pool),
+        let segment = kept(arrival, from: offset, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
@@ -310,7 +311,8 @@ extension Connection {
     let passes = passesUnread(arrival, direction) && fits(arrival)
     if arrival.payloadCount > 0 {
       let isInWindow = passes || arrival.sequenceEnd <= self[direction].sender.offeredEdge + 1
-      guard isInWindow, let segment = kept(arrival, from: 0, environment.pool) else {
+      guard isInWindow, hasRoom(direction, environment.pool),
+        let segment = kept(arrival, from: 0, environment.pool) else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
@@ -401,6 +403,15 @@ extension Connection {
     }
     return isSame
   }
+
+  /// Whether there may be memory for more of `direction`. The last eighth is for those that have little here: a few whose
+  /// destinations take nothing must not have all others stand still.
+  private func hasRoom(_ direction: Direction, _ pool: SlabPool) -> Bool {
+    guard pool.inUse > pool.limit - pool.limit / 8 else { return true }
+    return self[direction].sender.backlog + self[direction].pipeline.held
+      + self[direction].receiver.outOfOrder.cost < Self.modest
+  }
+  private static var modest: Int { 128 << 10 }
 
   /// The octets of a segment from `offset` on in a slab that they may stay in, with one reference; nil where memory is
   /// exhausted. Small payloads move to a slab of their size, so that a keystroke does not hold 72 KiB.

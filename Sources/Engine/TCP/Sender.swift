@@ -144,12 +144,14 @@ struct Sender: ~Copyable {
 
   /// Octets and FIN that wait for window.
   var pending: Int { map.outputEnd - next }
+  /// Octets that are here until they are acknowledged.
+  var backlog: Int { map.outputEnd - unacknowledged }
   /// Octets and FIN that left and are not acknowledged.
   var inFlight: Int { next - unacknowledged }
   /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
   /// large; two ends that work together must not have all of our memory.
   var isFull: Bool {
-    map.outputEnd - unacknowledged > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
+    backlog > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
   }
   private static var octetLimit: Int { 64 << 20 }
   private static var entryLimit: Int { 262_144 }

@@ -74,6 +74,31 @@ import Testing
     #expect(next.packet?.payload.count == payload.count + 1)
   }
 
+  /// One that fills all the memory it can, and another.
+  @Test func whatTakesMuchLeavesRoomForWhatTakesLittle() throws {
+    var settings = Settings()
+    settings.memoryLimit = 4 << 20
+    var conversation = try Exchange(
+      [ByteEditor(rule: [2: [2, 2]])], settings: settings, synOptions: [2, 4, 5, 0xb4, 3, 3, 14, 1])
+    _ = conversation.fromServer(0, acknowledging: 0)
+    let payload = [UInt8](repeating: 9, count: 60_000)
+    for index in 0..<200 { _ = conversation.fromClient(index * payload.count, payload: payload, isGSO: true) }
+    let refused = conversation.statistics.engine.overLimit
+    #expect(refused > 0)
+
+    let other = Endpoint(address: Exchange.client.address, port: 40_001)
+    func packet(_ sequence: UInt32, _ flags: TCPFlags, _ payload: [UInt8] = []) -> TCPPacket {
+      TCPPacket(from: other, to: Exchange.server, sequence: sequence, acknowledgement: 2, flags: flags, payload: payload)
+    }
+    let answer = TCPPacket(
+      from: Exchange.server, to: other, sequence: 1, acknowledgement: 1_001, flags: [.syn, .ack])
+    for opening in [packet(1_000, .syn), answer, packet(1_001, .ack)] {
+      _ = conversation.box.receive(opening, at: conversation.now)
+    }
+    let edited = conversation.box.receive(packet(1_001, .ack, [1, 2, 3]), at: conversation.now)
+    #expect(edited.packet.map { Array($0.payload) } == [1, 2, 2, 3])
+  }
+
   @Test func timersOfAConnectionDoNotGatherOverTime() throws {
     var conversation = try Exchange([ByteEditor(rule: [:], hold: 5)])
     for index in 0..<300 {
