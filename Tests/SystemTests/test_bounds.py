@@ -58,8 +58,8 @@ class Exhausted(DaemonTest):
     def test_all_transfers_end_where_memory_is_short(self):
         # All of them together want more than there is.
         self.attach("ip_proto=6", "delay", "time=1000", flow="all")
-        content = cats(100_000, seed=3)
-        pairs = [open_pair(self.net, port=5000 + number) for number in range(300)]
+        content = cats(50_000, seed=3)
+        pairs = [open_pair(self.net, port=5000 + number) for number in range(400)]
         ends = [(End(client, content), End(server, b"")) for client, server in pairs]
         for sender, receiver in ends:
             sender.finish()

@@ -252,7 +252,8 @@ extension Connection {
       !self[direction].receiver.outOfOrder.isEmpty && !isTransparent(direction) && (isReported || !usesSACK)
     if arrival.payloadCount > offset {
       guard !self[direction].sender.isFull, hasRoom(direction, environment.pool),
-        let segment = kept(arrival, from: offset, environment.pool) else {
+        let segment = kept(arrival, from: offset, environment.pool)
+      else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }
@@ -312,7 +313,8 @@ extension Connection {
     if arrival.payloadCount > 0 {
       let isInWindow = passes || arrival.sequenceEnd <= self[direction].sender.offeredEdge + 1
       guard isInWindow, hasRoom(direction, environment.pool),
-        let segment = kept(arrival, from: 0, environment.pool) else {
+        let segment = kept(arrival, from: 0, environment.pool)
+      else {
         environment.counters.overLimit += 1
         return passOn(arrival, direction, acknowledgement, &environment)
       }

@@ -88,7 +88,8 @@ import Testing
 
     let other = Endpoint(address: Exchange.client.address, port: 40_001)
     func packet(_ sequence: UInt32, _ flags: TCPFlags, _ payload: [UInt8] = []) -> TCPPacket {
-      TCPPacket(from: other, to: Exchange.server, sequence: sequence, acknowledgement: 2, flags: flags, payload: payload)
+      TCPPacket(
+        from: other, to: Exchange.server, sequence: sequence, acknowledgement: 2, flags: flags, payload: payload)
     }
     let answer = TCPPacket(
       from: Exchange.server, to: other, sequence: 1, acknowledgement: 1_001, flags: [.syn, .ack])
