@@ -138,7 +138,7 @@ class Changes:
 
     @staticmethod
     def match(flow):
-        return f"tcp,{'tcp_dst' if flow == 'up' else 'tcp_src'}={PORT}"
+        return f"ip_proto=6,{'tcp_dst' if flow == 'up' else 'tcp_src'}={PORT}"
 
     def file(self):
         """A few changes that the daemon takes together."""
@@ -156,7 +156,7 @@ class Changes:
         if verb == "attach":
             self._count += 1
             name = f"m{self._count}"
-            kind = choose(("replace", "replace", "replace", "counter", "gather"))
+            kind = choose(("replace", "replace", "replace", "counter", "gather", "ipchecksum"))
             # A reader may join a stage, where there is one.
             joins = kind == "counter" and modules and choose((True, False))
             place = "--stage 1" if joins else "--stage 1 --insert"
@@ -310,6 +310,9 @@ class Reconfiguration:
             assert counters[name] == 0, f"{name}: {counters[name]}"
         kit.wait_until(lambda: self.flowos.ask("stats")["engine"]["connections"] == 0, "the table is empty", timeout=75,
                        interval=0.2)
+        # A module for packets has its thread for as long as its flow.
+        for flow in ("up", "down"):
+            self.flowos.ctl("flow", "del", flow)
         kit.wait_until(lambda: self.flowos.threads <= resting, f"the daemon's threads are {resting} again")
         return {"files": changes.files, "changes": changes.applied, "records": sum(stream.received for stream in crowd.streams),
                 "edited": sum(stream.edited for stream in crowd.streams), "threads": busiest - resting}
