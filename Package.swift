@@ -83,6 +83,13 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "ModulesTests", dependencies: ["Engine", "Modules", "ModuleTesting"], swiftSettings: strict),
     .testTarget(name: "ModuleTestingTests", dependencies: ["Engine", "ModuleTesting"], swiftSettings: strict),
+    .testTarget(
+      name: "NetfilterTests",
+      dependencies: [
+        "Engine", "Netfilter", "ModuleTesting", "CNetfilter",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: strict),
     .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
   ]
 )

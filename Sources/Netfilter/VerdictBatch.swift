@@ -5,8 +5,11 @@ import SystemPackage
 
 /// Verdicts on their way to the kernel, several in one call.
 ///
-/// Mangled packets are gathered from their pieces by the kernel itself: nothing is copied here. The batch sends itself
-/// when it is full; everything else waits for ``flush()``.
+/// Mangled packets are gathered from their pieces by the kernel itself: nothing is copied here. Packets next to each other
+/// that are accepted, or dropped, as they are have one message together, for each message takes the kernel about a
+/// microsecond. The batch sends itself when it is full; everything else waits for ``flush()``.
+///
+/// Packets must get their verdicts in the order in which they were received, and each of them before the next one.
 @safe public struct VerdictBatch: ~Copyable {
   /// The longest packet that a mangled verdict can carry, in octets: a netlink attribute has 16 bits of length.
   public static let maximumPacket = 0xffff - MemoryLayout<nlattr>.size
@@ -36,6 +39,10 @@ import SystemPackage
   private let contiguous: UnsafeMutableRawBufferPointer
   private var identifiers: [UInt32] = []
   private var octets = 0
+  /// The last message, where that can be said of the next packet too: where it stands in `headers`, and the verdict.
+  private var run: (header: Int, verdict: CInt)?
+  /// Packets that the kernel had no memory to drop. While they wait, no message may speak of all packets up to a later one.
+  private var owed: [UInt32] = []
 
   /// - Parameter limit: octets in one call; at least one packet of the greatest size always goes.
   init(descriptor: CInt, queue: UInt16, limit: Int) {
@@ -61,19 +68,14 @@ import SystemPackage
 
   mutating func append(_ verdict: Verdict, for id: UInt32, pieces: [UnsafeRawBufferPointer]) {
     switch verdict {
-    case .accept(let mark):
-      makeRoom(octets: 0, vectors: 1)
-      appendHeader(id: id, verdict: NF_ACCEPT, mark: mark, packet: nil)
-    case .drop:
-      makeRoom(octets: 0, vectors: 1)
-      appendHeader(id: id, verdict: NF_DROP, mark: nil, packet: nil)
+    case .accept(let mark): appendWhole(NF_ACCEPT, mark: mark, for: id)
+    case .drop: appendWhole(NF_DROP, mark: nil, for: id)
     case .mangle(let packet, let mark):
       guard packet.length <= Self.maximumPacket else {
         failures.count(.messageTooLong)
-        makeRoom(octets: 0, vectors: 1)
-        appendHeader(id: id, verdict: NF_DROP, mark: nil, packet: nil)
-        return
+        return appendWhole(NF_DROP, mark: nil, for: id)
       }
+      run = nil
       let isScattered = packet.pieces.count > Self.maximumPieces
       makeRoom(octets: packet.length, vectors: 2 + (isScattered ? 1 : packet.pieces.count))
       appendHeader(id: id, verdict: NF_ACCEPT, mark: mark, packet: packet.length)
@@ -87,11 +89,32 @@ import SystemPackage
     }
   }
 
+  /// Adds a verdict that leaves the packet as it is.
+  private mutating func appendWhole(_ verdict: CInt, mark: UInt32?, for id: UInt32) {
+    if mark == nil, owed.isEmpty, let run, run.verdict == verdict {
+      // It speaks of all packets up to this one that still wait. All others of them have a verdict in front of it.
+      unsafe VerdictHeader(
+        .upTo, id: id, queue: queue, verdict: verdict, length: VerdictHeader.size
+      ).store(to: headers.baseAddress! + run.header)
+      identifiers.append(id)
+      return
+    }
+    makeRoom(octets: 0, vectors: 1)
+    let start = headersUsed
+    appendHeader(id: id, verdict: verdict, mark: mark, packet: nil)
+    run = mark == nil ? (start, verdict) : nil
+  }
+
   /// Sends all verdicts that wait; the kernel has acted on them when this returns.
   ///
-  /// Where the kernel has no memory for them, they are counted in ``failures`` and their packets are dropped.
+  /// Where the kernel has no memory for them, they are counted in ``failures`` and their packets are dropped, with a later
+  /// flush where it has none for that either.
   public mutating func flush() {
-    guard !identifiers.isEmpty else { return }
+    if !identifiers.isEmpty { send() }
+    if !owed.isEmpty { owed = Self.sendDrops(of: owed, queue: queue, descriptor: descriptor) }
+  }
+
+  private mutating func send() {
     var message = unsafe msghdr()
     unsafe message.msg_iov = vectors.baseAddress
     unsafe message.msg_iovlen = vectorsUsed
@@ -99,9 +122,10 @@ import SystemPackage
     let sent = systemCall { unsafe sendmsg(descriptor, &message, CInt(MSG_NOSIGNAL)) }
     if case .failure(let error) = sent {
       failures.count(error, times: identifiers.count)
-      Self.sendDrops(of: identifiers, queue: queue, descriptor: descriptor)
+      owed += identifiers
     }
     identifiers.removeAll(keepingCapacity: true)
+    run = nil
     headersUsed = 0
     vectorsUsed = 0
     octets = 0
@@ -109,14 +133,17 @@ import SystemPackage
 
   /// Drops packets at once, whatever else waits.
   ///
-  /// The messages are small, so that this works where the batch itself found no memory. Nothing more can be done where
-  /// this fails too: the packets then wait in the kernel until the queue goes away.
-  static func sendDrops(of identifiers: [UInt32], queue: UInt16, descriptor: CInt) {
+  /// The messages are small, so that this works where the batch itself found no memory.
+  ///
+  /// - Returns: those for which the kernel had no memory. They wait there until they are dropped, or the queue goes away.
+  @discardableResult
+  static func sendDrops(of identifiers: [UInt32], queue: UInt16, descriptor: CInt) -> [UInt32] {
     let size = VerdictHeader.size
-    unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
-      for id in identifiers {
-        unsafe VerdictHeader(id: id, queue: queue, verdict: NF_DROP, length: size).store(to: buffer.baseAddress!)
-        _ = systemCall { unsafe send(descriptor, buffer.baseAddress, size, CInt(MSG_NOSIGNAL)) }
+    return unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
+      identifiers.filter { id in
+        unsafe VerdictHeader(.one, id: id, queue: queue, verdict: NF_DROP, length: size).store(to: buffer.baseAddress!)
+        let sent = systemCall { unsafe Glibc.send(descriptor, buffer.baseAddress, size, CInt(MSG_NOSIGNAL)) }
+        return (try? sent.get()) == nil
       }
     }
   }
@@ -135,7 +162,8 @@ import SystemPackage
     let attribute = MemoryLayout<nlattr>.size
     let own = VerdictHeader.size + (mark == nil ? 0 : attribute + 4) + (packet == nil ? 0 : attribute)
     let start = unsafe headers.baseAddress! + headersUsed
-    unsafe VerdictHeader(id: id, queue: queue, verdict: verdict, length: own + aligned(packet ?? 0)).store(to: start)
+    unsafe VerdictHeader(.one, id: id, queue: queue, verdict: verdict, length: own + aligned(packet ?? 0))
+      .store(to: start)
     var offset = VerdictHeader.size
     if let mark {
       unsafe start.storeBytes(
@@ -201,15 +229,26 @@ private struct VerdictHeader {
   static let size = MemoryLayout<nlmsghdr>.size + MemoryLayout<nfgenmsg>.size + verdictAttribute
   private static let verdictAttribute = MemoryLayout<nlattr>.size + MemoryLayout<nfqnl_msg_verdict_hdr>.size
 
+  /// What packets a verdict is about.
+  enum Scope {
+    case one
+    /// All that wait, up to that one.
+    case upTo
+
+    var message: UInt16 {
+      UInt16(self == .one ? NFQNL_MSG_VERDICT.rawValue : NFQNL_MSG_VERDICT_BATCH.rawValue)
+    }
+  }
+
   let netlink: nlmsghdr
   let netfilter: nfgenmsg
   let verdict: nfqnl_msg_verdict_hdr
 
   /// - Parameter length: octets of the whole message.
-  init(id: UInt32, queue: UInt16, verdict: CInt, length: Int) {
+  init(_ scope: Scope, id: UInt32, queue: UInt16, verdict: CInt, length: Int) {
     // The packet's identifier also serves as sequence number, so that an error names the packet.
     netlink = nlmsghdr(
-      nlmsg_len: UInt32(length), nlmsg_type: UInt16(NFNL_SUBSYS_QUEUE) << 8 | UInt16(NFQNL_MSG_VERDICT.rawValue),
+      nlmsg_len: UInt32(length), nlmsg_type: UInt16(NFNL_SUBSYS_QUEUE) << 8 | scope.message,
       nlmsg_flags: UInt16(NLM_F_REQUEST), nlmsg_seq: id, nlmsg_pid: 0)
     netfilter = nfgenmsg(nfgen_family: UInt8(AF_UNSPEC), version: UInt8(NFNETLINK_V0), res_id: queue.bigEndian)
     self.verdict = nfqnl_msg_verdict_hdr(verdict: UInt32(bitPattern: verdict).bigEndian, id: id.bigEndian)
