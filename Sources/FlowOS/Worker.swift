@@ -162,7 +162,7 @@ struct Worker: ~Copyable {
   private mutating func finishBatch() {
     queue.verdicts.flush()
     inject()
-    for connection in engine.output.editable { announce(connection) }
+    announce(engine.output.editable)
     for stray in engine.output.strayErrors {
       for other in others { other.offer { $0.receive(stray, at: Self.now) } }
     }
@@ -171,12 +171,15 @@ struct Worker: ~Copyable {
     engine.recycle()
   }
 
-  /// Keeps connection tracking from judging a connection whose numbers are about to shift.
-  private mutating func announce(_ connection: EditableConnection) {
-    let tuple = ConnectionTuple(connection)
-    guard let known = tracking.makeLiberal(tuple) else { return }
-    engine.setTracking(
-      connection, knowsToServer: known.contains(.forward), knowsToClient: known.contains(.backward))
+  /// Keeps connection tracking from judging connections whose numbers are about to shift.
+  private mutating func announce(_ connections: [EditableConnection]) {
+    guard !connections.isEmpty, let known = tracking.makeLiberal(connections.map { ConnectionTuple($0) }) else {
+      return
+    }
+    for (connection, directions) in zip(connections, known) {
+      engine.setTracking(
+        connection, knowsToServer: directions.contains(.forward), knowsToClient: directions.contains(.backward))
+    }
   }
 
   /// What the kernel's side has counted, by name.

@@ -42,7 +42,7 @@ public struct ConnectionTracking: ~Copyable {
       let socket = try NetlinkSocket()
       // A tuple that no connection can have: the answer that there is none proves that somebody answers.
       let nobody = ConnectionTuple(isIPv6: false, source: 0, sourcePort: 0, destination: 0, destinationPort: 0)
-      guard Self.setLiberal(nobody, nobody.reversed, sequence: 0, socket).0 == .noSuchFileOrDirectory else {
+      guard Self.setLiberal([nobody], sequence: 0, socket).first?.error == .noSuchFileOrDirectory else {
         throw NetfilterError("reach connection tracking through ctnetlink", .notSupported)
       }
       self.socket = consume socket
@@ -58,49 +58,71 @@ public struct ConnectionTracking: ~Copyable {
     }
   }
 
-  /// Makes one TCP connection liberal in both directions. Takes two system calls, three where its addresses are
-  /// translated.
+  /// Makes TCP connections liberal in both directions. Takes two system calls for up to ``requestLimit`` of them, and one more
+  /// for each whose addresses are translated.
   ///
   /// The kernel knows a connection only once its first packet has left, so this is for the second packet or a later one.
   ///
-  /// - Parameter tuple: as the packets of either direction have it where they are queued. Connections of the default zone
+  /// - Parameter tuples: as the packets of either direction have them where they are queued. Connections of the default zone
   ///   are found.
-  /// - Returns: the directions the kernel knows by these addresses; nil where ``means`` is not `.connection`, and nothing
-  ///   was asked. NAT hides one of them. A packet injected in that one would be taken for a new connection's and get
+  /// - Returns: for each the directions that the kernel knows by these addresses; nil where ``means`` is not `.connection`, and
+  ///   nothing was asked. NAT hides one of them. A packet injected in that one would be taken for a new connection's and get
   ///   another source port (measured), so it must carry ``Engine/Marks/untracked``. Where the kernel knows neither, the
   ///   connection must not be edited: either nothing tracks it, so the gate cannot hold it when the daemon is gone, or
   ///   both its addresses are translated, and no injected packet would reach either end.
-  public mutating func makeLiberal(_ tuple: ConnectionTuple) -> Directions? {
+  public mutating func makeLiberal(_ tuples: [ConnectionTuple]) -> [Directions]? {
     guard socket != nil else { return nil }
-    var known: Directions = [.forward, .backward]
-    let refusals = Self.setLiberal(tuple, tuple.reversed, sequence: sequence, socket!)
-    sequence &+= 2
-    for (direction, refusal) in [(Directions.forward, refusals.0), (.backward, refusals.1)] {
-      guard let refusal else { continue }
-      known.remove(direction)
-      if refusal != .noSuchFileOrDirectory { failures.count(refusal) }
+    var known = [Directions](repeating: [.forward, .backward], count: tuples.count)
+    for start in stride(from: 0, to: tuples.count, by: Self.requestLimit) {
+      let part = tuples[start..<min(start + Self.requestLimit, tuples.count)]
+      for refusal in Self.setLiberal(part, sequence: sequence, socket!) {
+        known[refusal.index].remove(refusal.direction)
+        if refusal.error != .noSuchFileOrDirectory { failures.count(refusal.error) }
+      }
+      sequence &+= UInt32(2 * part.count)
     }
     return known
   }
 
-  /// Changes the flags of the entries that have `one` and `other` among their two tuples.
+  /// What the kernel did not do, and why.
+  private struct Refusal {
+    /// Of the tuple.
+    let index: Int
+    let direction: Directions
+    let error: Errno
+  }
+
+  /// Connections that are asked for in one message: their refusals find room in the socket's receive buffer.
+  private static var requestLimit: Int { 32 }
+  /// Octets that the two requests for one connection take, at the most.
+  private static var requestSize: Int { 512 }
+
+  /// Changes the flags of the entries that have one of `tuples`, or one of these reversed, among their own two.
   ///
   /// The kernel acts and answers while send runs, so nothing here waits. It answers only where it refuses.
-  ///
-  /// - Returns: what the kernel said to either, nil where it is done.
   private static func setLiberal(
-    _ one: ConnectionTuple, _ other: ConnectionTuple, sequence: UInt32, _ socket: borrowing NetlinkSocket
-  ) -> (Errno?, Errno?) {
-    let size = 1_024
-    return unsafe withUnsafeTemporaryAllocation(byteCount: size, alignment: 8) { buffer in
+    _ tuples: ArraySlice<ConnectionTuple>, sequence: UInt32, _ socket: borrowing NetlinkSocket
+  ) -> [Refusal] {
+    unsafe withUnsafeTemporaryAllocation(byteCount: tuples.count * requestSize, alignment: 8) { buffer in
       let start = buffer.baseAddress!
-      let length = unsafe putRequest(one, sequence, at: start)
-      let whole = unsafe length + putRequest(other, sequence &+ 1, at: start + length)
-      if case .failure(let error) = unsafe socket.send(start, count: whole) { return (error, error) }
-      var refusals: (Errno?, Errno?) = (nil, nil)
+      var length = 0
+      var number = sequence
+      for tuple in tuples {
+        unsafe length += putRequest(tuple, number, at: start + length)
+        unsafe length += putRequest(tuple.reversed, number &+ 1, at: start + length)
+        number &+= 2
+      }
+      if case .failure(let error) = unsafe socket.send(start, count: length) {
+        return tuples.indices.flatMap { index in
+          [Directions.forward, .backward].map { Refusal(index: index, direction: $0, error: error) }
+        }
+      }
+      var refusals: [Refusal] = []
       while let (number, error) = unsafe answer(on: socket, buffer) {
-        if number == sequence { refusals.0 = error }
-        if number == sequence &+ 1 { refusals.1 = error }
+        let place = Int(number &- sequence)
+        guard place < 2 * tuples.count else { continue }
+        let direction: Directions = place % 2 == 0 ? .forward : .backward
+        refusals.append(Refusal(index: tuples.startIndex + place / 2, direction: direction, error: error))
       }
       return refusals
     }
