@@ -52,8 +52,8 @@ class ChainCommand(unittest.TestCase):
         self.net.chain("up", "--queues", "2:5", "--mask", "0x00f00000")
         rules = "\n".join(self.rules())
         self.assertEqual(rules.count("--dport 80 -j FLOWOS"), 2)
-        # In each family: the target, and what tells of packets that are too long.
-        self.assertEqual(rules.count("--queue-balance 2:5 --queue-bypass"), 4)
+        # In each family: the target, for most packets and for the others, and what tells of packets that are too long.
+        self.assertEqual(rules.count("--queue-balance 2:5 --queue-bypass"), 6)
         self.assertNotIn("0xf0000000", rules)
         self.assertNotIn("0x10000000", rules)
 
