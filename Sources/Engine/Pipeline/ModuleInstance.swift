@@ -59,7 +59,12 @@ struct ModuleInstance {
   var takesMore: Bool { state == .working || isStaying }
 
   /// Whether it takes no more part: what is left of it is to be taken out of the pipelines.
-  var isOver: Bool { state != .working && state != .retiring }
+  var isOver: Bool {
+    switch state {
+    case .working, .retiring: false
+    case .offloaded, .failed: true
+    }
+  }
 
   /// Whether packets are shown to it.
   var isAtWork: Bool { !isOver && !isEnding }
@@ -81,7 +86,13 @@ struct ModuleInstance {
   }
 
   /// Whether something is to be done about it.
-  var isRestless: Bool { state != .working || fate != nil }
+  var isRestless: Bool {
+    if case .working = state { fate != nil } else { true }
+  }
+
+  var isOffloaded: Bool {
+    if case .offloaded = state { true } else { false }
+  }
 
   mutating func fail(_ reason: String) {
     if !isOver { state = .failed(reason) }

@@ -7,6 +7,11 @@ extension Pipeline {
   mutating func arrange(
     _ wanted: [[Member]], _ instances: [ModuleInstance], _ rest: inout SegmentQueue, in pool: SlabPool
   ) {
+    // So where a connection begins.
+    guard !stages.isEmpty else {
+      stages = wanted.map { Stage(members: $0) }
+      return
+    }
     let old = stages
     var arranged: [Stage] = []
     var origins = origins(of: wanted)
@@ -49,7 +54,6 @@ extension Pipeline {
   /// Which of the stages each of `wanted` goes on with, in their order; nil for none. As many members as can be stay where they
   /// are, so that one that moves past others leaves those alone.
   private func origins(of wanted: [[Member]]) -> [Int?] {
-    // So where a connection begins.
     guard !stages.isEmpty, !wanted.isEmpty else { return wanted.map { _ in nil } }
     let common = wanted.map { members in
       stages.map { stage in members.count { member in stage.members.contains { $0.isSame(as: member) } } }
@@ -142,7 +146,13 @@ extension [Pipeline.Member] {
 extension [ModuleInstance] {
   /// Whether they had an interest in a connection, and none has any more. Where there are none, some may come.
   var isGivenUp: Bool {
-    !isEmpty && allSatisfy(\.isOver) && contains { $0.state == .offloaded }
+    !isEmpty && !has { !$0.isOver } && has { $0.isOffloaded }
+  }
+
+  /// Whether there is one of which `isMeant` holds. Asked of each packet, and so of each where it lies: an iterator copies them.
+  @inline(__always) func has(_ isMeant: (borrowing ModuleInstance) -> Bool) -> Bool {
+    for index in indices where isMeant(self[index]) { return true }
+    return false
   }
 
   /// The members of a direction: its own modules, then the peers of the other one. Those stand behind, and in reverse, so that
@@ -151,17 +161,23 @@ extension [ModuleInstance] {
     _ own: [[AttachedModule]], _ policy: Flow.FailurePolicy?, peers: [[AttachedModule]],
     _ peerPolicy: Flow.FailurePolicy?, _ direction: Direction, _ tallies: [UInt32: ModuleTally]
   ) -> [[Pipeline.Member]] {
-    let own = own.map { stage in
-      stage.compactMap { attached in
+    var list: [[Pipeline.Member]] = []
+    for stage in own {
+      let members = stage.compactMap { attached in
         index(of: attached, direction, policy, tallies).map { Pipeline.Member(instance: $0, isPeer: false) }
       }
+      if !members.isEmpty { list.append(members) }
     }
-    let peers = peers.reversed().map { stage in
-      stage.filter(\.description.peer).compactMap { attached in
-        index(of: attached, direction.opposite, peerPolicy, tallies).map { Pipeline.Member(instance: $0, isPeer: true) }
+    for stage in peers.reversed() {
+      let members = stage.compactMap { attached in
+        attached.description.peer
+          ? index(of: attached, direction.opposite, peerPolicy, tallies)
+            .map { Pipeline.Member(instance: $0, isPeer: true) }
+          : nil
       }
+      if !members.isEmpty { list.append(members) }
     }
-    return (own + peers).filter { !$0.isEmpty }
+    return list
   }
 
   /// Tells those that are new how they have come to the connection.

@@ -146,25 +146,37 @@ struct Pipeline {
 
   var stages: [Stage] = []
 
+  // What follows is asked of each packet, and so goes by indices: an iterator retains the memory of each stage.
+
   /// Octets held in all stages.
-  var held: Int { stages.reduce(0) { $0 + $1.input.count } }
+  var held: Int {
+    var held = 0
+    for stage in stages.indices { held += stages[stage].input.count }
+    return held
+  }
 
   /// Octets held by modules that release at times of their own.
   func paced(_ instances: [ModuleInstance]) -> Int {
-    stages.reduce(0) { sum, stage in
-      let paces = stage.members.contains { instances[$0.instance].description.paces }
-      return paces ? sum + stage.input.count : sum
+    var held = 0
+    for stage in stages.indices where stages[stage].input.count > 0 {
+      if has(in: stage, { instances[$0.instance].description.paces }) { held += stages[stage].input.count }
     }
+    return held
+  }
+
+  @inline(__always) private func has(in stage: Int, _ isMeant: (Member) -> Bool) -> Bool {
+    for member in stages[stage].members.indices where isMeant(stages[stage].members[member]) { return true }
+    return false
   }
 
   /// Since when bytes have been held, by the member that has held longest.
   var heldSince: Instant? { earliest { $0.heldSince } }
 
-  private func earliest(_ time: (Member) -> Instant?) -> Instant? {
+  @inline(__always) private func earliest(_ time: (Member) -> Instant?) -> Instant? {
     var earliest: Instant?
-    for stage in stages {
-      for member in stage.members {
-        guard let time = time(member) else { continue }
+    for stage in stages.indices {
+      for member in stages[stage].members.indices {
+        guard let time = time(stages[stage].members[member]) else { continue }
         earliest = earliest.map { min($0, time) } ?? time
       }
     }
@@ -184,7 +196,10 @@ struct Pipeline {
 
   /// Whether a module edits here.
   func isEditing(_ instances: [ModuleInstance]) -> Bool {
-    stages.contains { $0.members.contains { instances[$0.instance].description.access == .edit } }
+    for stage in stages.indices {
+      if has(in: stage, { instances[$0.instance].description.access == .edit }) { return true }
+    }
+    return false
   }
 
   /// Runs the modules over what has come, stage by stage.
