@@ -109,7 +109,6 @@ extension Engine {
   /// further.
   mutating func arrive(_ arrival: Arrival, _ slot: UInt32, _ direction: Direction, _ passage: inout Passage) -> Arrival?
   {
-    guard !connections[slot][direction].arrivals.isEmpty else { return arrival }
     var packet = packetInHand(&passage, arrival.headers)
     let passing = connections[slot].see(&packet, passage, direction, .arrival, nil, nil, &environment)
     return arrived(packet, passing, &passage)

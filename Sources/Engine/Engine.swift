@@ -89,8 +89,11 @@ public struct Engine: ~Copyable {
   }
 
   private mutating func judge(_ passage: inout Passage) -> Verdict {
-    guard case .packet(var headers) = PacketHeaders.parse(unsafe bytes(of: passage).bindMemory(to: UInt8.self).span)
-    else {
+    var headers: PacketHeaders
+    do {
+      // Where it is to stay, for a result would be copied out of its case.
+      headers = try PacketHeaders(unsafe bytes(of: passage).bindMemory(to: UInt8.self).span)
+    } catch {
       environment.counters.malformed += 1
       return .accept(mark: nil)
     }
@@ -291,7 +294,12 @@ public struct Engine: ~Copyable {
     }
 
     guard connections[slot].phase != .offloaded else { return passOn(arrival, slot, direction) }
-    guard connections[slot].phase != .cut, let arrival = arrive(arrival, slot, direction, &passage) else {
+    guard connections[slot].phase != .cut else {
+      finish(slot)
+      return .drop
+    }
+    guard !connections[slot][direction].arrivals.isEmpty else { return passOn(arrival, slot, direction) }
+    guard let arrival = arrive(arrival, slot, direction, &passage) else {
       finish(slot)
       return .drop
     }

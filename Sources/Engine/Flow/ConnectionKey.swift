@@ -12,6 +12,19 @@ struct ConnectionKey: Hashable, Sendable {
       upper = one
     }
   }
+
+  /// Of IPv4 two words are hashed, and not six: each packet is looked up by it.
+  func hash(into hasher: inout Hasher) {
+    if lower.address.isIPv4, upper.address.isIPv4 {
+      hasher.combine(lower.address.low << 32 | upper.address.low & 0xffff_ffff)
+    } else {
+      hasher.combine(lower.address.high)
+      hasher.combine(lower.address.low)
+      hasher.combine(upper.address.high)
+      hasher.combine(upper.address.low)
+    }
+    hasher.combine(UInt64(lower.port) << 16 | UInt64(upper.port))
+  }
 }
 
 /// An address with a port.

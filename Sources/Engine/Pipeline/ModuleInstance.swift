@@ -86,8 +86,10 @@ struct ModuleInstance {
   }
 
   /// Whether something is to be done about it.
-  var isRestless: Bool {
-    if case .working = state { fate != nil } else { true }
+  var isRestless: Bool { !isWorking || fate != nil }
+
+  var isWorking: Bool {
+    if case .working = state { true } else { false }
   }
 
   var isOffloaded: Bool {

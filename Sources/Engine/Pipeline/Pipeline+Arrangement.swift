@@ -144,14 +144,33 @@ extension [Pipeline.Member] {
 }
 
 extension [ModuleInstance] {
+  // Each is asked where it lies, by its index: an iterator copies them, and so does a closure. It is asked of each packet.
+
   /// Whether they had an interest in a connection, and none has any more. Where there are none, some may come.
   var isGivenUp: Bool {
-    !isEmpty && !has { !$0.isOver } && has { $0.isOffloaded }
+    var hasOffloaded = false
+    for index in indices {
+      guard self[index].isOver else { return false }
+      if self[index].isOffloaded { hasOffloaded = true }
+    }
+    return hasOffloaded
   }
 
-  /// Whether there is one of which `isMeant` holds. Asked of each packet, and so of each where it lies: an iterator copies them.
-  @inline(__always) func has(_ isMeant: (borrowing ModuleInstance) -> Bool) -> Bool {
-    for index in indices where isMeant(self[index]) { return true }
+  /// Whether something is to be done about one of them.
+  var isRestless: Bool {
+    for index in indices where !self[index].isWorking || self[index].fate != nil { return true }
+    return false
+  }
+
+  /// Whether one of them edits.
+  var isEditing: Bool {
+    for index in indices where self[index].description.access == .edit { return true }
+    return false
+  }
+
+  /// Whether one of them works at streams on a thread of its own.
+  var hasThreads: Bool {
+    for index in indices where self[index].exchange != nil { return true }
     return false
   }
 

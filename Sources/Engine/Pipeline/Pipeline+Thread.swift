@@ -54,8 +54,8 @@ extension Pipeline {
   func holdLimit(_ instances: [ModuleInstance]) -> Int {
     stages.reduce(0) { sum, stage in
       stage.members.reduce(sum) { sum, member in
-        let instance = instances[member.instance]
-        return sum + max(instance.description.holdLimit, instance.exchange == nil ? 0 : Self.threadLimit)
+        let threadLimit = instances[member.instance].exchange == nil ? 0 : Self.threadLimit
+        return sum + max(instances[member.instance].description.holdLimit, threadLimit)
       }
     }
   }

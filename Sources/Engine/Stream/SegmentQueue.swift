@@ -11,6 +11,11 @@ struct SegmentQueue {
 
   private static var longCount: Int { 1_024 }
 
+  init() {}
+
+  /// - Parameter room: segments that it has memory for from the beginning.
+  init(room: Int) { segments.reserveCapacity(room) }
+
   var isEmpty: Bool { segments.isEmpty }
 
   /// Takes over the reference that comes with `segment`.

@@ -6,7 +6,10 @@ struct SpareQueues {
 
   private static var limit: Int { 8 }
 
-  mutating func take() -> SegmentQueue { queues.popLast() ?? SegmentQueue() }
+  /// Segments that a fresh one has room for: what an edit makes of a packet, without growing step by step.
+  private static var room: Int { 8 }
+
+  mutating func take() -> SegmentQueue { queues.popLast() ?? SegmentQueue(room: Self.room) }
 
   /// Takes the memory of `queue`, which must be empty and stays so.
   mutating func giveBack(_ queue: inout SegmentQueue) {

@@ -192,7 +192,7 @@ extension Connection {
   /// Has those modules on threads come to an end that are to go to another stage, for what a thread has in its hands belongs
   /// to the one in which it was handed over: others begin in their place. Says whether there was one.
   private mutating func retireMovers(to wanted: [[[Pipeline.Member]]]) -> Bool {
-    guard instances.has({ $0.exchange != nil }) else { return false }
+    guard instances.hasThreads else { return false }
     var isMoving = false
     for direction in Direction.allCases {
       for index in self[direction].pipeline.movers(to: wanted[direction.rawValue])
@@ -244,7 +244,7 @@ extension Connection {
   /// the stages behind them.
   private mutating func heedModules(_ environment: inout Environment) {
     // A module may fail over what another one let go.
-    while instances.has({ $0.isRestless }), phase != .cut {
+    while instances.isRestless, phase != .cut {
       var hasGone = false
       for index in instances.indices.reversed() {
         if let fate = instances[index].fate {

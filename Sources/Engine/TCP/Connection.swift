@@ -102,7 +102,7 @@ struct Connection: ~Copyable {
 
   /// Whether an editor has been put to work on it for the first time.
   mutating func announcesEditing() -> Bool {
-    guard !isAnnounced, instances.has({ $0.description.access == .edit }) else { return false }
+    guard !isAnnounced, instances.isEditing else { return false }
     isAnnounced = true
     return true
   }

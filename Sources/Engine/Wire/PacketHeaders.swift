@@ -52,7 +52,8 @@ extension PacketHeaders {
     }
   }
 
-  private init(_ packet: Span<UInt8>) throws(Malformation) {
+  /// As ``parse(_:)``.
+  init(_ packet: Span<UInt8>) throws(Malformation) {
     ip = try IPHeader(packet)
     let start = ip.headerLength
     var end = ip.totalLength

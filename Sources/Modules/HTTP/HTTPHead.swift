@@ -19,7 +19,9 @@ struct HTTPHead {
 
   /// The fields with the name, which is given in lower case.
   func all(_ name: String) -> [HTTPParser.Field] {
-    fields.filter { octets[$0.name].lazy.map(Self.lowered).elementsEqual(name.utf8) }
+    fields.filter { field in
+      field.name.count == name.utf8.count && octets[field.name].lazy.map(Self.lowered).elementsEqual(name.utf8)
+    }
   }
 
   /// The values of the fields with the name, joined as RFC 9110 section 5.3 says, in lower case and trimmed; nil where
