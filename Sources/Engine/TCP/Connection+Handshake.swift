@@ -100,7 +100,8 @@ extension Connection {
 
   /// Lets a SYN pass. Where it may come to editing, and it is not signed, without what cannot be edited: MPTCP, whose octets have numbers of their
   /// own, and data, which would leave before the other end has said what it takes. The ends do without (RFC 8684 section
-  /// 3.7, RFC 7413 section 4.2), and the client sends the data again.
+  /// 3.7, RFC 7413 section 4.2), and the client sends the data again. No host sends a super-packet with SYN; without its data the
+  /// kernel would drop it without a word.
   mutating func synPassed(
     _ arrival: Arrival, _ direction: Direction, _ environment: inout Environment
   ) -> Verdict {
@@ -112,6 +113,7 @@ extension Connection {
     guard isClamped || arrival.payloadCount > 0 || options.hasFastOpen || options.multipath != nil else {
       return .accept(mark: nil)
     }
+    guard !arrival.metadata.isGSO else { return .drop }
     let tcp = arrival.tcp
     let same = Acknowledgement(
       number: tcp.acknowledgement, window: tcp.window, sack: tcp.options.sack, isNews: true, isChanged: false,

@@ -44,6 +44,15 @@ import Testing
     #expect(talk.box.engine.statistics.engine.connectionsOpened == 1)
   }
 
+  @Test("12. a SYN with data that comes as a super-packet, which no host sends, is dropped and not left without payload")
+  func row12_superPacketWithSyn() throws {
+    var talk = try Conversation([Self.editor])
+    let syn = Self.syn(talk, payload: String(repeating: "x", count: 3_000))
+    #expect(talk.box.receive(syn, isGSO: true, at: talk.now).kind == .dropped)
+    // The same without data.
+    #expect(talk.box.receive(Self.syn(talk), at: talk.now).kind == .mangled)
+  }
+
   @Test("13. simultaneous open is edited rightly") func row13_simultaneousOpen() throws {
     var talk = try Conversation([Self.editor])
     _ = talk.box.receive(Self.syn(talk), at: talk.now)
