@@ -136,6 +136,9 @@ public struct ModuleCounters: CounterSet {
   public var forcedReleases: UInt64 = 0
   /// Connections in which it has failed.
   public var failures: UInt64 = 0
+  /// Packets and datagrams of its own that it was not shown: datagrams where it is written to read from a stream; super-packets
+  /// of UDP where it edits, or is on a thread; and on a thread what is of a link.
+  public var unseen: UInt64 = 0
 
   public init() {}
 
@@ -143,7 +146,7 @@ public struct ModuleCounters: CounterSet {
     [
       ("octets_in", \.octetsIn), ("octets_out", \.octetsOut), ("edits", \.edits),
       ("octets_removed", \.octetsRemoved), ("octets_inserted", \.octetsInserted),
-      ("forced_releases", \.forcedReleases), ("failures", \.failures),
+      ("forced_releases", \.forcedReleases), ("failures", \.failures), ("unseen", \.unseen),
     ]
   }
 }
@@ -228,7 +231,7 @@ public struct ConnectionInfo: Sendable {
     /// Octets that it has released, and that have come to it, since it is there; what lies between is held.
     public let head: UInt64
     public let tail: UInt64
-    /// `working`, `retiring`, `offloaded`, or `failed:` and why.
+    /// `working`, `retiring`, `offloaded`, `skipped:` or `failed:` and why.
     public let state: String
 
     public init(

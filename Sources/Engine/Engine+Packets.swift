@@ -80,6 +80,7 @@ extension Engine {
             course(index))
           return .lent
         }
+        packetModules.instances[step.instance].tally.common.unseen += 1
         if packet.headers.isOfLink {
           environment.counters.threadUnseen += 1
         } else {

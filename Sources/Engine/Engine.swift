@@ -20,7 +20,8 @@ public struct Engine: ~Copyable {
   var associations = AssociationTable()
   var packetModules = PacketModules()
   private var timers = TimerQueue()
-  private(set) var configuration = Configuration.empty
+  /// The last that was applied.
+  public private(set) var configuration = Configuration.empty
   /// What was counted for each flow, by ``slots``; for each module, by its id.
   var flowCounters: ContiguousArray<FlowCounters> = []
   private var flowSlots: [UInt32: Int] = [:]

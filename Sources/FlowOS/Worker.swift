@@ -16,6 +16,7 @@ struct Worker: ~Copyable {
   /// Those of the other workers.
   private let others: [Mailbox]
   private let events: EventFeed
+  private let skipped: SkippedModules
   private let logger: Logger
   /// Injections of the batch that have been handed over.
   private var injected = 0
@@ -29,7 +30,8 @@ struct Worker: ~Copyable {
 
   /// - Parameter mailboxes: those of all workers; this one's is the one at ``Settings/worker``.
   init(
-    queue number: UInt16, settings: Settings, mailboxes: [Mailbox], events: EventFeed, logger: Logger
+    queue number: UInt16, settings: Settings, mailboxes: [Mailbox], events: EventFeed, skipped: SkippedModules,
+    logger: Logger
   ) throws(NetfilterError) {
     let queue = try QueueSocket(number)
     let injector = try Injector()
@@ -43,6 +45,7 @@ struct Worker: ~Copyable {
     mailbox = mailboxes[settings.worker.index]
     others = mailboxes.indices.filter { $0 != settings.worker.index }.map { mailboxes[$0] }
     self.events = events
+    self.skipped = skipped
     self.logger = logger
   }
 
@@ -166,6 +169,7 @@ struct Worker: ~Copyable {
     for stray in engine.output.strayErrors {
       for other in others { other.offer { $0.receive(stray, at: Self.now) } }
     }
+    for event in engine.output.events { skipped.note(event, of: engine.configuration) }
     events.post(engine.output.events, lost: engine.output.eventsLost)
     injected = 0
     engine.recycle()

@@ -26,10 +26,12 @@ final class WorkerThreads: DataPlane, Sendable {
     mailboxes = queues.map { _ in Mailbox() }
     kernelCounters = Mutex(Array(repeating: [:], count: queues.count))
     self.onShutdown = onShutdown
+    let skipped = SkippedModules(logger)
     for (index, number) in queues.enumerated() {
       var settings = settings
       settings.worker = (index, queues.count)
-      let worker = try Worker(queue: number, settings: settings, mailboxes: mailboxes, events: events, logger: logger)
+      let worker = try Worker(
+        queue: number, settings: settings, mailboxes: mailboxes, events: events, skipped: skipped, logger: logger)
       if index == 0 {
         Self.report(worker.means, logger)
         Self.report(worker.obstacles, logger)

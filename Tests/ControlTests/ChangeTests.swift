@@ -224,7 +224,7 @@ struct ChangeTests {
     "A module is refused where there can be nothing for it, when it is attached and when the match changes",
     arguments: [
       ("icmp", "look"), ("icmp6", "look"), ("ip_proto=47", "look"), ("udp", "trim"), ("udp6", "trim"),
-      ("ip_proto=17", "trim"), ("icmp", "trim"),
+      ("ip_proto=17", "trim"), ("icmp", "trim"), ("udp", "wait"), ("udp6,udp_dst=53", "wait"), ("icmp", "wait"),
     ])
   func layer(match: String, kind: String) throws {
     let scene = try Scene("flow add f \(match)", "flow add web tcp", "pm attach web \(kind)")
@@ -232,11 +232,42 @@ struct ChangeTests {
     #expect(scene.refusal(of: "flow replace web \(match)")?.kind == .refused)
   }
 
+  @Test("A module that reads from a stream is refused where there can be none")
+  func readers() throws {
+    let scene = try Scene(
+      "flow add dns udp,udp_dst=53", "flow add web tcp", "flow add all any", "pm attach web wait",
+      registry: .contradictory)
+    #expect(
+      scene.refusal(of: "pm attach dns wait")
+        == ControlError(
+          .refused, "the module works on TCP streams, and there can be none in the match 'udp,udp_dst=53'",
+          at: "setup:1: flow 'dns', module 'wait'",
+          mend: "match tcp, tcp6, ip_proto=6 or any; a module written as process(_:) works on datagrams too"))
+    #expect(
+      scene.refusal(of: "flow replace web udp")?.place == "setup:1: flow 'web', module 'wait'")
+    for flow in ["web", "all"] {
+      for kind in ["wait-packets", "wait-segments"] {
+        let error = try #require(scene.refusal(of: "pm attach \(flow) \(kind)"))
+        let layer = kind == "wait-packets" ? "ip" : "tcp"
+        #expect(
+          error
+            == ControlError(
+              .refused, "the module reads from a stream (run(_:)), and at the layer '\(layer)' there are packets",
+              at: "setup:1: flow '\(flow)', module '\(kind)'",
+              mend: "it has to be written as process(_:), without 'needsThread'; with '--run thread' that may wait too")
+        )
+      }
+    }
+    // What a stream cannot be told from before it comes is for the engine to tell.
+    try scene.run("pm attach all wait")
+  }
+
   @Test(
     "Every match that can meet the layer takes its modules",
     arguments: [
       ("look", ["any", "ip", "ipv6", "tcp", "tcp6", "ip_proto=6", "udp", "udp6,udp_dst=53", "ip_proto=17"]),
       ("trim", ["any", "ip", "ipv6", "tcp", "tcp6", "ip_proto=6"]),
+      ("wait", ["any", "ip", "ipv6", "tcp", "tcp6", "ip_proto=6"]),
       ("tap", ["any", "ip", "ipv6", "tcp", "udp", "icmp", "icmp6", "ip_proto=47"]),
     ])
   func layerFits(kind: String, matches: [String]) throws {

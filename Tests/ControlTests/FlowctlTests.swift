@@ -277,9 +277,9 @@ struct FlowctlTests {
     let server = try scene()
     server.dataPlane.show(try #require(server.dataPlane.flows.first))
     let text = """
-      FLOW  STAGE  NAME  KIND  LAYER  ACCESS  RUN       IN  OUT     HELD  FAILED  ARGUMENTS
-      web       1  swap  swap  app    edit    inline  10 B  8 B  2.0 KiB       1  from=a 'to=b c'
-      web       2  look  look  app    read    inline   0 B  0 B      0 B       0
+      FLOW  STAGE  NAME  KIND  LAYER  ACCESS  RUN       IN  OUT     HELD  FAILED  UNSEEN  ARGUMENTS
+      web       1  swap  swap  app    edit    inline  10 B  8 B  2.0 KiB       1       3  from=a 'to=b c'
+      web       2  look  look  app    read    inline   0 B  0 B      0 B       0       0
 
       """
     #expect(try server.flowctl("pm", "list").output == text)
@@ -317,16 +317,18 @@ struct FlowctlTests {
         to-server         web       2  look  look    97    97     0  retiring
         to-client (peer)  -         -  -     -        0     7     7  retiring
         to-server         web       2  look  look     -     -     -  failed: it threw: \\x1b[2J: no
+        to-server         web       2  look  look     -     -     -  skipped: it reads from a stream
 
         """)
     #expect(try server.flowctl("conn", "show", "2").output.hasSuffix("0 B      0    1\n"))
     let reply = try #require(try json(server.flowctl("conn", "show", "1", "-j")))
     #expect((reply["connection"] as? [String: Any])?["client_port"] as? Int == 40_000)
     let modules = try #require(reply["modules"] as? [[String: Any]])
-    #expect(modules.map { $0["state"] as? String } == ["working", "retiring", "retiring", "failed"])
-    #expect(modules.map { $0["octets_held"] as? Int } == [5, 0, 7, nil])
-    #expect(modules.map { $0["name"] as? String } == ["swap", "look", nil, "look"])
+    #expect(modules.map { $0["state"] as? String } == ["working", "retiring", "retiring", "failed", "skipped"])
+    #expect(modules.map { $0["octets_held"] as? Int } == [5, 0, 7, nil, nil])
+    #expect(modules.map { $0["name"] as? String } == ["swap", "look", nil, "look", "look"])
     #expect(modules[3]["reason"] as? String == "it threw: \u{1b}[2J: no")
+    #expect(modules[4]["reason"] as? String == "it reads from a stream")
     #expect(modules[0]["direction"] as? String == "to-server")
   }
 

@@ -41,6 +41,20 @@ class Shout(DaemonTest):
         self.assert_same(received[0], download)
         self.assertEqual(self.flowos.module("up", name)["own"]["lines"], upload.count(b"\n"))
 
+    def test_one_that_reads_takes_no_part_in_udp_and_says_so(self):
+        self.net.steer("-p", "udp")
+        names = [self.attach("ip", "whisper", "--name", name, flow="all") for name in ("one", "two")]
+        client, server = self.datagrams(False)
+        for _ in range(3):
+            client.send(b"LOUD")
+            self.assertEqual(server.recv(100), b"LOUD")
+        for name in names:
+            self.assertEqual(self.flowos.module("all", name)["counters"]["unseen"], 3)
+        connection = self.flowos.ask("conn", "list")["connections"][0]
+        modules = self.flowos.ask("conn", "show", str(connection["id"]))["modules"]
+        self.assertEqual({module["state"] for module in modules}, {"skipped"})
+        self.assertEqual(self.flowos.process.stderr.count("takes no part in the UDP"), 2)
+
     def test_behind_a_shipped_one(self):
         self.attach("ip_proto=6", "replace", "from=cat", "to=secret", flow="all")
         name = self.attach("ip_proto=6", "redact", "word=secret", flow="all")

@@ -1,17 +1,28 @@
 import Engine
 
 extension ModuleDescription {
-  /// Throws where no packet that `match` matches has the bytes that the module works on.
+  /// Throws where no packet that `match` matches has the bytes that the module works on, or none at all has: what is written as
+  /// ``ProcessingModule/run(_:)`` reads from a stream.
   func checkFits(_ match: Match, of flow: String, module: String) throws(ControlError) {
+    let place = "flow '\(flow)', module '\(module)'"
     let wanted: (numbers: Set<UInt8>, what: String, mend: String)
     switch layer {
+    case .ip where needsThread, .tcp where needsThread:
+      throw ControlError(
+        .refused, "the module reads from a stream (run(_:)), and at the layer '\(layer)' there are packets", at: place,
+        mend: "it has to be written as process(_:), without 'needsThread'; with '--run thread' that may wait too")
     case .ip: return
     case .tcp: wanted = ([6], "TCP packets", "match tcp, tcp6, ip_proto=6 or any")
+    case .app where needsThread:
+      wanted = (
+        [6], "TCP streams",
+        "match tcp, tcp6, ip_proto=6 or any; a module written as process(_:) works on datagrams too"
+      )
     case .app: wanted = ([6, 17], "TCP streams and UDP datagrams", "match tcp, tcp6, udp, udp6 or any")
     }
     guard let number = match.ipProtocol, !wanted.numbers.contains(number) else { return }
     throw ControlError(
       .refused, "the module works on \(wanted.what), and there can be none in the match '\(match)'",
-      at: "flow '\(flow)', module '\(module)'", mend: wanted.mend)
+      at: place, mend: wanted.mend)
   }
 }

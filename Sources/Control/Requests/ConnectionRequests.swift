@@ -56,9 +56,9 @@ public struct ModulePosition: Codable, Equatable, Sendable {
   public var stage: Int?
   public var name: String?
   public var kind: String?
-  /// `working`, `retiring`, `offloaded` or `failed`.
+  /// `working`, `retiring`, `offloaded`, `skipped` (it can take no part) or `failed`.
   public var state: String
-  /// Why it has failed.
+  /// Why it has failed, or is skipped.
   public var reason: String?
   /// Octets that it has released, counted from the beginning of its stage; absent where it takes no more part.
   public var head: UInt64?

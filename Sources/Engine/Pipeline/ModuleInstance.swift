@@ -190,6 +190,8 @@ extension ProcessingModule {
 /// What one attached module has counted over all connections of an engine.
 @safe final class ModuleTally {
   var common = ModuleCounters()
+  /// Whether it has been told that it takes no part in datagrams.
+  var isSkippingTold = false
   /// In the order of ``ModuleDescription/counters``.
   let own: UnsafeMutableBufferPointer<UInt64>
 

@@ -43,6 +43,9 @@ public struct ModuleEvent: Sendable {
     }
   }
 
+  /// The name of the event that tells, once for each attached module, that it is not shown what it is attached to.
+  public static let skipped = "skipped"
+
   public let time: Instant
   /// ``AttachedModule/id``
   public let module: UInt32

@@ -269,6 +269,7 @@ struct Pipeline {
         guard !mayEdit else {
           return Wait(exchange: exchange, isPeer: state.isPeer, rest: steps(behind: member, of: index, instances))
         }
+        instances[state.instance].tally.common.unseen += 1
         guard instances[state.instance].description.access == .read else { continue }
         environment.counters.superDatagrams += 1
         instances[state.instance].ask(instances[state.instance].onFail.fate)
@@ -290,9 +291,12 @@ struct Pipeline {
     stages[index].takeIn(&datagram, &environment.spareQueues)
     for member in stages[index].members.indices where unreleased(index, member) > 0 {
       let instance = stages[index].members[member].instance
-      if chosen.contains(member), !instances[instance].isOver,
-        mayEdit || instances[instance].description.access == .read
-      {
+      if chosen.contains(member), !instances[instance].isOver {
+        guard mayEdit || instances[instance].description.access == .read else {
+          instances[instance].tally.common.unseen += 1
+          stages[index].advance(member, by: unreleased(index, member))
+          continue
+        }
         _ = pass(index, member, true, false, isDatagram: true, identity, &instances, &environment)
         if stages[index].input.count > limit {
           instances[instance].fail(Self.tooLong(stages[index].input.count, limit))

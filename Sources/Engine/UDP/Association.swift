@@ -8,6 +8,8 @@ struct Association: ~Copyable {
   let server: Endpoint
   private var paths: Pair<Path>
   private(set) var instances: [ModuleInstance] = []
+  /// Modules of its flows that can take no part.
+  private var bystanders: [Bystander] = []
   private(set) var isEdited = false
   /// What becomes of its datagrams, where a module has failed and its flow says so.
   private(set) var fate: ModuleRequests.Fate?
@@ -58,7 +60,10 @@ struct Association: ~Copyable {
     _ datagram: inout SegmentQueue, _ rest: [Pipeline.Step]?, _ direction: Direction, mayEdit: Bool, limit: Int,
     _ environment: inout Environment
   ) -> (fate: ModuleRequests.Fate?, wait: Pipeline.Wait?) {
-    if rest == nil { self[direction].octetsIn += UInt64(datagram.count) }
+    if rest == nil {
+      self[direction].octetsIn += UInt64(datagram.count)
+      for bystander in bystanders { bystander.pass(direction) }
+    }
     guard fate == nil else { return (fate, nil) }
     let wait = paths[direction].pipeline.run(
       datagram: &datagram, rest, mayEdit: mayEdit, limit: limit, identity: identity(direction), instances: &instances,
@@ -101,7 +106,8 @@ struct Association: ~Copyable {
     isEdited = isEdited || isChanged
   }
 
-  /// Gives the association the modules of its two flows. One that is written to read from a stream can take no part.
+  /// Gives the association the modules of its two flows. One that is written to read from a stream can take no part, which is
+  /// counted and told.
   mutating func reconfigure(
     toServer: Flow?, toClient: Flow?, tallies: [UInt32: ModuleTally], _ environment: inout Environment
   ) {
@@ -110,6 +116,8 @@ struct Association: ~Copyable {
     func stages(_ flow: Flow?) -> [[AttachedModule]] {
       (flow?.streamStages ?? []).map { $0.filter { !$0.description.needsThread } }
     }
+    bystanders = Self.bystanders(toServer, .toServer, tallies) + Self.bystanders(toClient, .toClient, tallies)
+    for bystander in bystanders { bystander.report(connection: id, &environment) }
     instances.retire(.app, .toServer, except: stages(toServer))
     instances.retire(.app, .toClient, except: stages(toClient))
     for direction in Direction.allCases {
@@ -123,6 +131,14 @@ struct Association: ~Copyable {
       instances[index].startThread(.connection, home: .association(key, id: id), &environment)
     }
     _ = heedModules(&environment)
+  }
+
+  private static func bystanders(
+    _ flow: Flow?, _ owner: Direction, _ tallies: [UInt32: ModuleTally]
+  ) -> [Bystander] {
+    (flow?.streamStages ?? []).flatMap(\.self).filter(\.description.needsThread).compactMap { attached in
+      tallies[attached.id].map { Bystander(attached, owner: owner, tally: $0) }
+    }
   }
 
   /// Whether modules had an interest in it, and none has any more.
@@ -200,7 +216,7 @@ struct Association: ~Copyable {
       serverPort: server.port, state: isOffloaded ? "offloaded" : fate == nil ? "udp" : "cut", isEdited: isEdited,
       age: now - opened, idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
       modules: Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
-        + instances.filter(\.isOver).map(\.remains))
+        + instances.filter(\.isOver).map(\.remains) + bystanders.map(\.info))
   }
 
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {

@@ -79,7 +79,7 @@ final class FakeDataPlane: DataPlane, Sendable {
     }
     var common = ModuleCounters()
     (common.octetsIn, common.octetsOut, common.edits) = (10, 8, 2)
-    (common.octetsRemoved, common.octetsInserted, common.failures) = (4, 2, 1)
+    (common.octetsRemoved, common.octetsInserted, common.failures, common.unseen) = (4, 2, 1, 3)
     let modules = flow.modules.map(\.id)
     state.withLock { [common] in
       ($0.statistics.engine.packets, $0.statistics.engine.octets) = (3, 1536)
@@ -103,6 +103,9 @@ final class FakeDataPlane: DataPlane, Sendable {
             .init(
               id: modules[1], direction: .toServer, isPeer: false, head: 0, tail: 0,
               state: "failed: it threw: \u{1b}[2J: no"),
+            .init(
+              id: modules[1], direction: .toServer, isPeer: false, head: 0, tail: 0,
+              state: "skipped: it reads from a stream"),
           ]),
         ConnectionInfo(
           id: 2, clientAddress: IPAddress(high: 0x2001_0db8_0000_0000, low: 1), clientPort: 40_000,

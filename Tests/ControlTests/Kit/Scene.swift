@@ -7,8 +7,8 @@ struct Scene {
   let dataPlane = FakeDataPlane()
   let controller: Controller
 
-  init(_ commands: String...) throws {
-    controller = Controller(registry: .test, dataPlane: dataPlane, version: "1.2.3")
+  init(_ commands: String..., registry: ModuleRegistry = .test) throws {
+    controller = Controller(registry: registry, dataPlane: dataPlane, version: "1.2.3")
     if !commands.isEmpty { try run(commands.joined(separator: "\n")) }
   }
 

@@ -63,6 +63,24 @@ struct Wait: ProcessingModule {
   mutating func process(_ window: inout Window) { window.releaseAll() }
 }
 
+/// Would wait for packets as if they were a stream.
+struct WaitForPackets: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "wait-packets", layer: .ip, access: .read, needsThread: true, help: "Waits for packets.")
+
+  init(_ arguments: Arguments) {}
+}
+
+/// The same for segments.
+struct WaitForSegments: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "wait-segments", layer: .tcp, access: .read, needsThread: true, help: "Waits for segments.")
+
+  init(_ arguments: Arguments) {}
+}
+
 extension ModuleRegistry {
   static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
+  /// With modules that can work nowhere.
+  static let contradictory = try! ModuleRegistry([Wait.self, WaitForPackets.self, WaitForSegments.self])
 }

@@ -182,10 +182,27 @@ import Testing
     #expect(Self.text(box.receive(Self.datagram("a"), at: .zero)) == "a")
   }
 
-  @Test func moduleThatNeedsAThreadTakesNoPart() throws {
+  @Test func moduleThatReadsFromAStreamTakesNoPartWhichIsCountedAndTold() throws {
     var box = Middlebox()
     try box.configure([Blocking(), ByteEditor(rule: [UInt8(ascii: "a"): Array("bb".utf8)])])
-    #expect(Self.text(box.receive(Self.datagram("a"), at: .zero)) == "bb")
+    for _ in 0..<3 { #expect(Self.text(box.receive(Self.datagram("a"), at: .zero)) == "bb") }
+    let unseen = box.engine.statistics.modules.mapValues(\.common.unseen)
+    #expect(unseen == [1: 3, 2: 0])
+    let modules = try #require(box.engine.connections(limit: 1).first?.modules)
+    #expect(modules.map(\.id) == [2, 1])
+    #expect(modules[1].state == "skipped: it reads from a stream (run), and there is none in UDP")
+    // Once, however many associations there are.
+    _ = box.receive(Self.datagram("a", from: Endpoint(address: Self.client.address, port: 7)), at: .zero)
+    #expect(box.events.map(\.content.name) == ["skipped"])
+    #expect(box.events.first?.module == 1)
+    #expect(box.engine.statistics.engine.moduleFailures == 0)
+  }
+
+  @Test func superPacketsThatAnEditorIsNotShownAreCounted() throws {
+    var box = Middlebox()
+    try box.configure([Reader(), ByteEditor(rule: [:])])
+    _ = box.receive(Self.datagram("aaaa"), isGSO: true, at: .zero)
+    #expect(box.engine.statistics.modules.mapValues(\.common.unseen) == [1: 0, 2: 1])
   }
 
   struct Blocking: ProcessingModule {
