@@ -76,7 +76,7 @@ let package = Package(
     .testTarget(
       name: "EngineTests",
       dependencies: [
-        "Engine",
+        "Engine", "ModuleTesting",
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "HeapModule", package: "swift-collections"),
       ],
@@ -90,12 +90,12 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "flowctl"], swiftSettings: strict),
+    .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "ModuleTesting", "flowctl"], swiftSettings: strict),
   ]
 )
 
 // What has threads in it is tested under a sanitizer without the rest; the compiler (6.3.1) fails over that.
 if Context.environment["FLOWOS_ENGINE_ONLY"] != nil {
   package.products.removeAll { $0.name != "Engine" }
-  package.targets.removeAll { !["CLinux", "Engine", "EngineTests"].contains($0.name) }
+  package.targets.removeAll { !["CLinux", "Engine", "EngineTests", "ModuleTesting"].contains($0.name) }
 }

@@ -12,21 +12,9 @@ import Engine
 ///
 /// A module that is written as ``ProcessingModule/run(_:)`` has a thread of its own; each call waits until that waits for more.
 @safe public final class Bench {
-  private var engine: Engine
-  private let threads = Threads()
-  private var now = Instant(nanoseconds: 1_000_000_000)
+  private let rig: Rig
   private var toServer = Stream(start: 1_000)
   private var toClient = Stream(start: 5_000)
-  private var prototype: any ProcessingModule
-  private var revision = 0
-  private var isAttached = true
-  private let onFail: Flow.FailurePolicy
-  private let run: AttachedModule.RunMode
-  private let description: ModuleDescription
-  /// Events of the module so far.
-  public private(set) var events: [ModuleEvent.Content] = []
-  /// What it has counted, for it is asked for when the module is gone as well.
-  private var statistics: (common: ModuleCounters, own: [UInt64])?
 
   /// Puts a module of `kind` to work, with arguments as a user writes them at `pm attach`.
   ///
@@ -41,7 +29,7 @@ import Engine
     cutsOffFailures: Bool = false, comesLate: Bool = false
   ) throws(ArgumentError) {
     self.init(
-      try Self.make(kind, arguments), runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures,
+      try Rig.make(kind, arguments), runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures,
       comesLate: comesLate)
   }
 
@@ -50,15 +38,10 @@ import Engine
     _ prototype: some ProcessingModule, runsAsThread: Bool = false, cutsOffFailures: Bool = false,
     comesLate: Bool = false
   ) {
-    var settings = Settings()
-    settings.threads = threads
-    engine = Engine(settings)
-    self.prototype = prototype
-    run = runsAsThread || type(of: prototype).description.needsThread ? .thread : .inline
-    description = type(of: prototype).description
-    onFail = cutsOffFailures ? .drop : .pass
-    isAttached = !comesLate
-    configure()
+    rig = Rig(
+      prototype, matches: Self.matches, runsAsThread: runsAsThread, cutsOffFailures: cutsOffFailures,
+      isAttached: !comesLate)
+    carry(nil)
     open()
     guard comesLate else { return }
     toServer.append([0], isEnded: false)
@@ -66,16 +49,12 @@ import Engine
     send()
     toServer.forget()
     toClient.forget()
-    isAttached = true
-    configure()
+    attach(true)
   }
 
-  deinit { threads.end() }
-
-  private static func make<Module: ProcessingModule>(
-    _ kind: Module.Type, _ arguments: KeyValuePairs<String, String>
-  ) throws(ArgumentError) -> Module {
-    try kind.init(Arguments(arguments.map { (key: $0.key, value: $0.value) }, for: kind.description.parameters))
+  private static let matches = ["tcp,tcp_src=80", "udp,udp_src=80"].map { text in
+    guard let match = try? Rig.match(text) else { preconditionFailure("the match is right") }
+    return match
   }
 
   // MARK: Bytes
@@ -121,16 +100,18 @@ import Engine
   ///
   /// - Parameter isPeer: whether it comes from the client, in the peer direction.
   public func datagram(_ bytes: some Collection<UInt8>, isPeer: Bool = false) -> [UInt8]? {
-    let packet = Datagram(isToServer: isPeer, payload: Array(bytes)).packet
-    let verdict = receive(packet)
-    var left: [UInt8]?
-    switch verdict {
-    case .accept: left = Array(bytes)
-    case .drop: left = nil
-    case .mangle(let packet, _): left = Datagram(packet: gather(packet)).payload
+    let (source, destination) = isPeer ? (Segment.client, Segment.server) : (Segment.server, Segment.client)
+    let packet = Packet.udp(
+      source.address, source.port, to: destination.address, destination.port, payload: Array(bytes))
+    let left: [UInt8]?
+    switch rig.receive(packet) {
+    case .accepted: left = Array(bytes)
+    case .dropped: left = nil
+    case .mangled(let packet): left = Array(packet.payload)
     }
-    carry(nil)
-    return left
+    // One that has waited for a thread is sent anew.
+    let injected = rig.settle().first { $0.protocolNumber == 17 }
+    return left ?? injected.map { Array($0.payload) }
   }
 
   /// What has come out so far.
@@ -142,30 +123,27 @@ import Engine
   /// Octets of ``feed(_:isEnded:)`` that the server keeps, for its window is closed.
   public var waiting: Int { toClient.waiting.count }
   /// Octets that the module holds in its direction.
-  public var held: Int { engine.connections(limit: 1).first?.toClient.held ?? 0 }
+  public var held: Int { rig.engine.connections(limit: 1).first?.toClient.held ?? 0 }
 
   // MARK: Time
 
   /// Lets time go by.
   public func pass(_ time: Nanoseconds) {
-    let end = now + time
+    let end = rig.now + time
     acknowledge()
-    while let deadline = engine.nextDeadline, deadline <= end {
-      now = max(now, deadline)
-      threads.setTime(now)
-      engine.advance(to: now)
+    while let deadline = rig.engine.nextDeadline, deadline <= end {
+      rig.advance(to: deadline)
       carry(nil)
       acknowledge()
       send()
     }
-    now = end
-    threads.setTime(now)
+    rig.advance(to: end)
     carry(nil)
     acknowledge()
   }
 
   /// Lets so much time go by that nothing may be held any more.
-  public func expire() { pass(prototype.holdTime) }
+  public func expire() { pass(rig.prototype.holdTime) }
 
   // MARK: Control
 
@@ -173,75 +151,59 @@ import Engine
   ///
   /// - Throws: what is wrong with the arguments.
   public func set(_ arguments: KeyValuePairs<String, String>) throws(ArgumentError) {
-    func another<Module: ProcessingModule>(_ current: Module) throws(ArgumentError) -> any ProcessingModule {
-      try Self.make(Module.self, arguments)
-    }
-    adopt(try another(prototype))
+    try rig.set(arguments)
+    takeOver()
   }
 
   /// Has the module at work adopt `prototype`, of the same type.
   public func adopt(_ prototype: some ProcessingModule) {
-    self.prototype = prototype
-    revision += 1
-    configure()
+    rig.adopt(prototype)
+    takeOver()
   }
 
   /// What `pm detach` does. Returns whether the module is gone already; one that has something to finish goes later, and a
   /// further call tells.
   public func retire() -> Bool {
-    isAttached = false
-    configure()
+    attach(false)
     return state == nil
+  }
+
+  private func attach(_ isAttached: Bool) {
+    rig.isAttached = isAttached
+    rig.configure()
+    takeOver()
+  }
+
+  /// Carries what has come of a change.
+  private func takeOver() {
+    carry(nil)
+    acknowledge()
   }
 
   // MARK: What became of it
 
   /// What the module has counted so far under `name`: one of ``ModuleDescription/counters``, or one of those that every module
   /// has, such as `edits` and `forced_releases`. nil where there is no such counter.
-  public func count(_ name: String) -> Int? {
-    let counted = engine.statistics.modules[Self.id] ?? statistics
-    guard let counted else { return nil }
-    if let index = description.counters.firstIndex(of: name) { return Int(counted.own[index]) }
-    return counted.common.named.first { $0.name == name }.map { Int($0.value) }
-  }
+  public func count(_ name: String) -> Int? { rig.count(name) }
+
+  /// Events of the module so far.
+  public var events: [ModuleEvent.Content] { rig.events }
 
   /// How the module is: `working`, `retiring`, `offloaded`, or `failed:` and why; nil where it is gone.
   public var state: String? {
-    engine.connections(limit: 1).first?.modules.first { $0.id == Self.id }?.state
+    rig.engine.connections(limit: 1).first?.modules.first { $0.id == Rig.module }?.state
   }
 
   /// Whether the connection was left to the kernel, for nothing of it was edited: see ``Window/offload()``.
-  public var isOffloaded: Bool { engine.connections(limit: 1).first?.state == "offloaded" }
+  public var isOffloaded: Bool { rig.engine.connections(limit: 1).first?.state == "offloaded" }
 
   /// Whether the connection was ended without a word: see ``Window/drop()``.
   public var isDropped: Bool { isCut && !toClient.isReset }
   /// Whether it was ended with a reset: see ``Window/reset()``.
   public var isReset: Bool { isCut && toClient.isReset }
-  private var isCut: Bool { engine.statistics.engine.cut > 0 }
+  private var isCut: Bool { rig.engine.statistics.engine.cut > 0 }
 
   // MARK: The connection
-
-  private static var id: UInt32 { 1 }
-
-  private func configure() {
-    statistics = engine.statistics.modules[Self.id] ?? statistics
-    let attached = AttachedModule(id: Self.id, name: "module", revision: revision, run: run, prototype: prototype)
-    let flows = ["tcp,tcp_src=80", "udp,udp_src=80"].enumerated().map { index, match in
-      Flow(
-        id: UInt32(index), name: match, match: Self.match(match), priority: 0, onFail: onFail,
-        stages: isAttached ? [[attached]] : [])
-    }
-    engine.apply(Configuration(flows: flows), at: now)
-    carry(nil)
-    acknowledge()
-  }
-
-  private static func match(_ text: String) -> Match {
-    guard let match = try? Match(parsing: text, portNamed: { _ in nil }) else {
-      preconditionFailure("the match is right")
-    }
-    return match
-  }
 
   /// The handshake, and a first word of either on its window.
   private func open() {
@@ -280,53 +242,24 @@ import Engine
 
   /// Sends a segment across the engine.
   private func cross(_ segment: Segment) {
-    switch receive(segment.packet) {
-    case .accept: carry(segment)
-    case .drop: carry(nil)
-    case .mangle(let packet, _): carry(Segment(packet: gather(packet)))
-    }
-  }
-
-  private func receive(_ packet: [UInt8]) -> Verdict {
-    let buffer = unsafe engine.receiveBuffers(1)[0]
-    unsafe buffer.copyBytes(from: packet)
     var metadata = PacketMetadata()
     metadata.isChecksumTrusted = true
-    return engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)
+    switch rig.receive(segment.packet, metadata) {
+    case .accepted: carry(segment)
+    case .dropped: carry(nil)
+    case .mangled(let packet): carry(Segment(packet))
+    }
   }
 
   /// Takes a segment, and then what the engine has injected, to where they go; and then what comes of a module on a thread.
   private func carry(_ segment: Segment?) {
     if let segment { arrive(segment) }
-    takeOutput()
-    guard run == .thread else { return }
-    threads.settle()
-    while engine.hasReturns {
-      engine.collect(at: now)
-      takeOutput()
-      threads.settle()
-    }
-  }
-
-  /// Takes what the engine has injected to where it goes, and notes what the module has told.
-  private func takeOutput() {
-    for index in engine.output.injections.indices {
-      arrive(Segment(packet: gather(engine.output.injections[index].packet)))
-    }
-    events += engine.output.events.map(\.content)
-    engine.recycle()
+    for packet in rig.settle() where packet.protocolNumber == 6 { arrive(Segment(packet)) }
   }
 
   private func arrive(_ segment: Segment) {
     if segment.isToServer { toServer.arrive(segment) } else { toClient.arrive(segment) }
     guard segment.flags.contains(.ack), !segment.flags.contains(.syn) else { return }
     if segment.isToServer { toClient.offer(segment) } else { toServer.offer(segment) }
-  }
-
-  private func gather(_ packet: OutgoingPacket) -> [UInt8] {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(packet.length)
-    for index in packet.pieces { unsafe bytes.append(contentsOf: engine.output.pieces[index]) }
-    return bytes
   }
 }

@@ -2,25 +2,54 @@ import Engine
 import Glibc
 import Synchronization
 
-/// The threads of a bench. A module that does not need one works when the bench says so, on the thread of the test: the same
-/// seed gives the same run.
-final class Threads: ThreadStarter {
-  private struct State {
-    var stepped: [ModuleExchange] = []
-    var served: [ModuleExchange] = []
-    var now = Instant.zero
-  }
+/// The threads of modules, each of which works when it is told to, on the thread of the test: the same seed gives the same run.
+public final class ManualThreads: ThreadStarter {
+  private let exchanges = Mutex<[ModuleExchange]>([])
+  private let time = Atomic<Int64>(0)
+  /// Threads that may be at work at a time.
+  private let limit: Int
 
-  private let state = Mutex(State())
-  /// Real seconds that a module may work at one go.
-  private static let patience = 10
+  public init(limit: Int = .max) { self.limit = limit }
 
-  func start(_ exchange: ModuleExchange) -> Bool {
-    guard exchange.needsThread else {
-      state.withLock { $0.stepped.append(exchange) }
+  public func start(_ exchange: ModuleExchange) -> Bool {
+    exchanges.withLock { list in
+      guard list.count < limit else { return false }
+      list.append(exchange)
       return true
     }
-    state.withLock { $0.served.append(exchange) }
+  }
+
+  public func now() -> Instant { Instant(nanoseconds: time.load(ordering: .relaxed)) }
+  public func wakeEngine() {}
+
+  public func setTime(_ now: Instant) { time.store(now.nanoseconds, ordering: .relaxed) }
+
+  /// How many are at work.
+  public var count: Int { exchanges.withLock { $0.count } }
+
+  /// Lets the thread at `index` work on what has come.
+  public func step(_ index: Int) {
+    let exchange = exchanges.withLock { $0[index] }
+    guard !exchange.step() else { return }
+    exchange.leave()
+    exchanges.withLock { _ = $0.remove(at: index) }
+  }
+
+  /// Lets each of them work on what has come.
+  public func stepAll() {
+    for index in (0..<count).reversed() { step(index) }
+  }
+}
+
+/// Real threads, on the clock of the test.
+public final class RealThreads: ThreadStarter {
+  private let serving = Mutex<[ModuleExchange]>([])
+  private let time = Atomic<Int64>(0)
+
+  public init() {}
+
+  public func start(_ exchange: ModuleExchange) -> Bool {
+    serving.withLock { $0.append(exchange) }
     let job = unsafe Unmanaged.passRetained(Job(exchange, self))
     var thread = pthread_t()
     let code = unsafe pthread_create(
@@ -28,51 +57,81 @@ final class Threads: ThreadStarter {
       { argument in
         let job = unsafe Unmanaged<Job>.fromOpaque(argument!).takeRetainedValue()
         job.exchange.serve()
-        job.threads.state.withLock { $0.served.removeAll { $0 === job.exchange } }
+        job.threads.serving.withLock { $0.removeAll { $0 === job.exchange } }
         return nil
       }, unsafe job.toOpaque())
-    guard code == 0 else { return false }
+    guard code == 0 else {
+      unsafe job.release()
+      serving.withLock { $0.removeAll { $0 === exchange } }
+      return false
+    }
     pthread_detach(thread)
     return true
   }
 
-  func now() -> Instant { state.withLock { $0.now } }
-  func wakeEngine() {}
+  public func now() -> Instant { Instant(nanoseconds: time.load(ordering: .relaxed)) }
+  public func wakeEngine() {}
 
-  func setTime(_ now: Instant) { state.withLock { $0.now = now } }
+  public func setTime(_ now: Instant) { time.store(now.nanoseconds, ordering: .relaxed) }
 
-  /// Lets all modules work until they wait for more.
-  func settle() {
-    for exchange in state.withLock({ $0.stepped }) where !exchange.step() {
-      exchange.leave()
-      state.withLock { $0.stepped.removeAll { $0 === exchange } }
-    }
-    wait { $0.served.allSatisfy(\.isIdle) }
-  }
+  /// How many are at work.
+  public var count: Int { serving.withLock { $0.count } }
 
-  /// Ends all threads.
+  /// Whether all of them wait for more.
+  var areIdle: Bool { serving.withLock { $0.allSatisfy(\.isIdle) } }
+
+  /// Has all of them come to an end.
   func end() {
-    for exchange in state.withLock({ $0.served }) {
-      exchange.end()
-    }
-    wait { $0.served.isEmpty }
-  }
-
-  private func wait(until isDone: (borrowing State) -> Bool) {
-    let deadline = ContinuousClock.now + .seconds(Self.patience)
-    while !state.withLock({ isDone($0) }) {
-      precondition(ContinuousClock.now < deadline, "the module does not wait for more within \(Self.patience) s")
-      usleep(50)
-    }
+    for exchange in serving.withLock({ $0 }) { exchange.end() }
   }
 
   private final class Job {
     let exchange: ModuleExchange
-    let threads: Threads
+    let threads: RealThreads
 
-    init(_ exchange: ModuleExchange, _ threads: Threads) {
+    init(_ exchange: ModuleExchange, _ threads: RealThreads) {
       self.exchange = exchange
       self.threads = threads
+    }
+  }
+}
+
+/// The threads of a bench: real ones for modules that wait by themselves.
+final class BenchThreads: ThreadStarter {
+  private let manual = ManualThreads()
+  private let real = RealThreads()
+  /// Real seconds that a module may work at one go.
+  private static let patience = 10
+
+  func start(_ exchange: ModuleExchange) -> Bool {
+    exchange.needsThread ? real.start(exchange) : manual.start(exchange)
+  }
+
+  func now() -> Instant { manual.now() }
+  func wakeEngine() {}
+
+  func setTime(_ now: Instant) {
+    manual.setTime(now)
+    real.setTime(now)
+  }
+
+  /// Lets all modules work until they wait for more.
+  func settle() {
+    manual.stepAll()
+    wait { real.areIdle }
+  }
+
+  /// Ends all threads.
+  func end() {
+    real.end()
+    wait { real.count == 0 }
+  }
+
+  private func wait(until isDone: () -> Bool) {
+    let deadline = ContinuousClock.now + .seconds(Self.patience)
+    while !isDone() {
+      precondition(ContinuousClock.now < deadline, "the module does not wait for more within \(Self.patience) s")
+      usleep(50)
     }
   }
 }

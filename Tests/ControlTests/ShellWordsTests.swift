@@ -1,4 +1,5 @@
 import Control
+import ModuleTesting
 import Testing
 
 @Suite("Words of the shell")
@@ -41,7 +42,7 @@ struct ShellWordsTests {
 
   @Test("Quoting and then splitting gives the same words")
   func identity() throws {
-    var random = SeededGenerator(seed: 1)
+    var random = SplitMix(seed: 1)
     let alphabet = Array("ab=x,0\\'\"#$`* \t\n\r;|&<>()é~\u{301}".unicodeScalars)
     for _ in 0..<2000 {
       let words = (0..<Int.random(in: 1...5, using: &random)).map { _ in
@@ -59,20 +60,5 @@ struct ShellWordsTests {
     #expect(
       ShellWords.join(["flow", "add", "web", "tcp,tcp_dst=80", "from=a b", "to="])
         == "flow add web tcp,tcp_dst=80 'from=a b' to=")
-  }
-}
-
-/// SplitMix64: the same numbers every time.
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

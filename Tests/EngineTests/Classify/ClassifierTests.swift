@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -109,7 +110,7 @@ import Testing
   }
 
   @Test func rangesBecomePrefixesThatTakeJustTheirPorts() {
-    var random = Randomness(seed: 7)
+    var random = SplitMix(seed: 7)
     var ranges: [ClosedRange<UInt16>] = [0...0, 65535...65535, 1...65534, 0...65534, 1...65535, 0...65535, 80...90]
     for _ in 0..<200 {
       let bounds = [UInt16.random(in: 0...65535, using: &random), .random(in: 0...65535, using: &random)].sorted()
@@ -130,7 +131,7 @@ import Testing
 
   /// Against a search through the list, which asks each match field by field.
   @Test func randomRulesAgreeWithALinearSearch() throws {
-    var random = Randomness(seed: 8)
+    var random = SplitMix(seed: 8)
     for _ in 0..<60 {
       let rules = try (0..<Int.random(in: 1...40, using: &random)).map { _ in
         (try Self.match(Self.randomMatch(&random)), Int.random(in: 0...5, using: &random))
@@ -149,13 +150,13 @@ import Testing
     }
   }
 
-  private static func randomMatch(_ random: inout Randomness) -> String {
+  private static func randomMatch(_ random: inout SplitMix) -> String {
     let isTCP = Bool.random(using: &random)
     let isIPv6 = Bool.random(using: &random)
     var terms = [isTCP ? "tcp" : "udp"]
     if isIPv6 { terms[0] += "6" }
     let name = isTCP ? "tcp" : "udp"
-    let port = { (random: inout Randomness) in
+    let port = { (random: inout SplitMix) in
       let first = Int.random(in: 0...7, using: &random)
       return ["\(first)", "\(first)-\(first + 3)", "\(first)/0xfffd"].randomElement(using: &random)!
     }
@@ -184,7 +185,7 @@ private struct RandomPacket {
   let ports: [UInt8]
   let metadata: PacketMetadata
 
-  init(_ random: inout Randomness) {
+  init(_ random: inout SplitMix) {
     isIPv6 = .random(using: &random)
     isTCP = .random(using: &random)
     hosts = [.random(in: 0...3, using: &random), .random(in: 0...3, using: &random)]

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -176,7 +177,7 @@ func interface(_ name: String) -> UInt32? { ["eth0": 2, "wan": 7][name] }
       "=", ",", ",", "/", "-", "80", "0x", "0xfff", "10.0.0.0", "::", "65535", "99999999999999999999",
       "ff:ff:ff:ff:ff:ff", "é", " ",
     ]
-    var random = Randomness(seed: 6)
+    var random = SplitMix(seed: 6)
     for _ in 0..<20_000 {
       let text = (0..<Int.random(in: 0...9, using: &random)).map { _ in pieces.randomElement(using: &random)! }.joined()
       guard let match = try? Match(parsing: text, portNamed: interface) else { continue }

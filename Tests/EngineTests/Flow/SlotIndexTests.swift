@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -5,7 +6,7 @@ import Testing
 /// Against a dictionary, with hashes that mostly collide.
 @Suite struct SlotIndexTests {
   @Test(arguments: 0..<20 as Range<UInt64>) func agreesWithADictionary(seed: UInt64) {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     var index = SlotIndex()
     var model: [UInt32: Int] = [:]
     for _ in 0..<4_000 {

@@ -1,11 +1,12 @@
 import DequeModule
+import ModuleTesting
 import Testing
 
 @testable import Engine
 
 @Suite struct WindowTests {
   /// A window on `bytes` cut into segments at random.
-  private static func window(_ bytes: [UInt8], _ pool: SlabPool, _ random: inout Randomness) -> Window {
+  private static func window(_ bytes: [UInt8], _ pool: SlabPool, _ random: inout SplitMix) -> Window {
     var queue = SegmentQueue()
     var at = 0
     while at < bytes.count {
@@ -27,7 +28,7 @@ import Testing
 
   @Test func editsLikeAnArray() {
     for seed in 0..<300 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let pool = SlabPool(limit: 1 << 24)
       defer { pool.destroy() }
       var model = (0..<120).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -68,7 +69,7 @@ import Testing
   @Test func searchesAcrossSegments() {
     let alphabet: [UInt8] = Array("abAB".utf8)
     for seed in 0..<500 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let pool = SlabPool(limit: 1 << 24)
       defer { pool.destroy() }
       let bytes = (0..<Int.random(in: 1...60, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
@@ -99,7 +100,7 @@ import Testing
 
   @Test func searchesWhereNearlyEveryByteBeginsAMatch() {
     for seed in 0..<50 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let pool = SlabPool(limit: 1 << 24)
       defer { pool.destroy() }
       let bytes = (0..<4_000).map { _ in random.once(in: 3) ? UInt8(ascii: "y") : UInt8(ascii: "z") }
@@ -114,7 +115,7 @@ import Testing
   }
 
   @Test func lendsAPartOfItself() {
-    var random = Randomness(seed: 4)
+    var random = SplitMix(seed: 4)
     let pool = SlabPool(limit: 1 << 24)
     defer { pool.destroy() }
     var window = Self.window(Array("headBODYtail".utf8), pool, &random)
@@ -135,7 +136,7 @@ import Testing
     "it is declared to read, and edits", "it has no counter number 1", "only run(_:) may read",
   ])
   func whatAModuleMayNotDoIsNotDone(fault: String) {
-    var random = Randomness(seed: 5)
+    var random = SplitMix(seed: 5)
     let pool = SlabPool(limit: 1 << 24)
     defer { pool.destroy() }
     var queue = Self.window(Array("headBODYtail".utf8), pool, &random).takeQueue()

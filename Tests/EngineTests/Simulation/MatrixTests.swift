@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -24,7 +25,7 @@ import Testing
     init(_ cell: Matrix.Cell, seed: UInt64) throws {
       var mixed: UInt64 = 0xcbf2_9ce4_8422_2325
       for octet in cell.name.utf8 { mixed = (mixed ^ UInt64(octet)) &* 0x100_0000_01b3 }
-      var random = Randomness(seed: mixed &+ seed)
+      var random = SplitMix(seed: mixed &+ seed)
       self.cell = cell
       self.seed = random.next()
       let rule = try #require(Matrix.edits.first { $0.name == cell.edit }).rule
@@ -51,7 +52,7 @@ import Testing
     }
 
     private static func options(
-      _ cell: Matrix.Cell, isSuper: Bool, _ link: Simulation.Link, _ random: inout Randomness
+      _ cell: Matrix.Cell, isSuper: Bool, _ link: Simulation.Link, _ random: inout SplitMix
     ) -> Host.Options {
       var options = Host.Options()
       options.usesTimestamps = cell.usesTimestamps

@@ -1,4 +1,5 @@
 import HeapModule
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -39,7 +40,7 @@ struct Simulation: ~Copyable {
   var client: Host
   var server: Host
   var box: Middlebox
-  private var random: Randomness
+  private var random: SplitMix
   private let clientLink: Link
   private let serverLink: Link
   private var events = Heap<Event>()
@@ -64,7 +65,7 @@ struct Simulation: ~Copyable {
     self.box = box
     self.clientLink = clientLink
     self.serverLink = serverLink
-    random = Randomness(seed: seed)
+    random = SplitMix(seed: seed)
   }
 
   private mutating func note(_ packet: TCPPacket) {

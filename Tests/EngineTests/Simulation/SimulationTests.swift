@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -26,7 +27,7 @@ import Testing
   static let mixed: [UInt8: [UInt8]] = [1: [], 2: Array("inserted".utf8) + [2], 3: [9], 4: [4, 7, 7]]
   static let everything: [UInt8: [UInt8]] = Dictionary(uniqueKeysWithValues: (0...255).map { (UInt8($0), []) })
 
-  static func bytes(_ count: Int, _ random: inout Randomness) -> [UInt8] {
+  static func bytes(_ count: Int, _ random: inout SplitMix) -> [UInt8] {
     // Rich in what the rules edit, in single octets and in runs.
     var bytes: [UInt8] = []
     while bytes.count < count {
@@ -45,7 +46,7 @@ import Testing
   static func run(
     _ test: Case, seed: UInt64, modules: [any ProcessingModule]? = nil, edit: (([UInt8]) -> [UInt8])? = nil
   ) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let upload = bytes(test.count, &random)
     let download = bytes(test.count, &random)
     let editor = ByteEditor(rule: test.rule, hold: test.hold)

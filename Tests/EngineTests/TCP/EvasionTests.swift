@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -106,7 +107,7 @@ import Testing
     static let octets = 700
     let seed: UInt64
     let side: Side
-    var random: Randomness
+    var random: SplitMix
     var box: Middlebox
     var destination: Destination
     let editor: ByteEditor?
@@ -126,7 +127,7 @@ import Testing
     private(set) var isOpen = true
 
     init(_ seed: UInt64, _ side: Side, _ pipeline: Pipeline, _ policy: Policy) throws {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let isIPv6 = random.once(in: 2)
       let client = Endpoint(address: try #require(IPAddress(isIPv6 ? "fd00::1" : "10.0.0.1")), port: 40_000)
       let server = Endpoint(address: try #require(IPAddress(isIPv6 ? "fd00::2" : "10.0.1.2")), port: 80)

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -6,7 +7,7 @@ import Testing
   /// The queue against an array of octets in which the first copy wins.
   @Test func agreesWithAnArray() {
     for seed in 0..<200 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let pool = SlabPool(limit: 1 << 24)
       defer { pool.destroy() }
       let first = UInt32.max - 100

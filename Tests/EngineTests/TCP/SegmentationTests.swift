@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -34,7 +35,7 @@ import Testing
   }
 
   private static func run(_ seed: UInt64, _ isEvil: Bool) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let editor = ByteEditor(
       rule: [SimulationTests.shrink, SimulationTests.grow, SimulationTests.mixed][Int(seed % 3)],
       hold: Int.random(in: 0...5, using: &random))

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -16,7 +17,7 @@ import Testing
   private static func input(_ position: Int) -> InSequence { InSequence(first) + position }
   private static func output(_ position: Int) -> OutSequence { OutSequence(first) + position }
 
-  private static func append(_ map: inout SequenceMap, _ model: inout Model, _ random: inout Randomness, told: Int) {
+  private static func append(_ map: inout SequenceMap, _ model: inout Model, _ random: inout SplitMix, told: Int) {
     let count = Int.random(in: 1...6, using: &random)
     let next = map.inputEnd
     let slab = SlabID(index: 0)
@@ -41,7 +42,7 @@ import Testing
 
   @Test func agreesWithAnOctetwiseModel() {
     for seed in 0..<300 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       var map = SequenceMap(start: Self.input(0))
       var model = Model()
       var una = 0
@@ -100,7 +101,7 @@ import Testing
   }
 
   @Test("11. the map stays small whatever is edited") func row11_staysSmallWhateverIsEdited() {
-    var random = Randomness(seed: 1)
+    var random = SplitMix(seed: 1)
     var map = SequenceMap(start: Self.input(0))
     var model = Model()
     var largest = 0

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Synchronization
 import Testing
 
@@ -67,7 +68,7 @@ struct PipelinePlan {
   private var priority = 0
 
   /// - Parameter mayRead: whether some are written like programs that read.
-  init(_ random: inout Randomness, mayRead: Bool) {
+  init(_ random: inout SplitMix, mayRead: Bool) {
     for slot in 0..<Int.random(in: 1...4, using: &random) {
       for member in 0..<Int.random(in: 1...3, using: &random) {
         let isEditor = modules.isEmpty || (member == 0 && !random.once(in: 3))
@@ -103,12 +104,12 @@ struct PipelinePlan {
     return lastID
   }
 
-  private static func rule(_ random: inout Randomness) -> [UInt8: [UInt8]] {
+  private static func rule(_ random: inout SplitMix) -> [UInt8: [UInt8]] {
     [SimulationTests.shrink, SimulationTests.grow, SimulationTests.mixed, [:], [7: [], 8: [7], 9: [8, 8]]]
       .randomElement(using: &random) ?? [:]
   }
 
-  private static func packetRule(_ random: inout Randomness) -> [UInt8: UInt8] {
+  private static func packetRule(_ random: inout SplitMix) -> [UInt8: UInt8] {
     [[:], [1: 2, 2: 1], [3: 200, 200: 3, 7: 8]].randomElement(using: &random) ?? [:]
   }
 
@@ -139,7 +140,7 @@ struct PipelinePlan {
   /// Changes something.
   ///
   /// - Parameter starts: for each slot between which octets of what comes there a module would begin that came now.
-  mutating func change(_ random: inout Randomness, mayMove: Bool, starts: [ClosedRange<Int>]) {
+  mutating func change(_ random: inout SplitMix, mayMove: Bool, starts: [ClosedRange<Int>]) {
     changes += 1
     let index = Int.random(in: 0..<modules.count, using: &random)
     switch Int.random(in: 0..<10, using: &random) {
@@ -175,7 +176,7 @@ struct PipelinePlan {
 
   private mutating func detach(_ index: Int) { modules[index].isAttached = false }
 
-  private mutating func attach(_ index: Int, _ random: inout Randomness, _ starts: [ClosedRange<Int>]) {
+  private mutating func attach(_ index: Int, _ random: inout SplitMix, _ starts: [ClosedRange<Int>]) {
     guard isFree(modules[index].slot, for: index) else { return }
     modules[index].isAttached = true
     // One that is attached again is another one.
@@ -199,7 +200,7 @@ struct PipelinePlan {
   }
 
   private mutating func change(
-    _ side: WritableKeyPath<PipelinePlan, [PacketModule]>, _ random: inout Randomness
+    _ side: WritableKeyPath<PipelinePlan, [PacketModule]>, _ random: inout SplitMix
   ) {
     guard let index = self[keyPath: side].indices.randomElement(using: &random) else { return }
     var module = self[keyPath: side][index]

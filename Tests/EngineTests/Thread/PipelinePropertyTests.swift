@@ -1,4 +1,5 @@
 import Glibc
+import ModuleTesting
 import Synchronization
 import Testing
 
@@ -10,9 +11,9 @@ import Testing
 @Suite struct PipelinePropertyTests {
   private func run(
     _ seed: UInt64, threads: any ThreadStarter, isManual: Bool,
-    pump: @escaping (inout Middlebox, Instant, inout Randomness) -> Void
+    pump: @escaping (inout Middlebox, Instant, inout SplitMix) -> Void
   ) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let upload = SimulationTests.bytes(40_000, &random)
     var plan = PipelinePlan(&random, mayRead: !isManual)
     var settings = Settings()
@@ -29,7 +30,7 @@ import Testing
       server: Host(two, one, isClient: false, sending: [1, 2, 3], options: options), box: box, clientLink: link,
       serverLink: link)
     var nextChange = Instant(nanoseconds: .milliseconds(20))
-    var random2 = Randomness(seed: seed &+ 1_000_003)
+    var random2 = SplitMix(seed: seed &+ 1_000_003)
     simulation.run { now, box in
       pump(&box, now, &random2)
       guard now >= nextChange, plan.changes < 40 else { return }
@@ -62,7 +63,7 @@ import Testing
     let threads = ManualThreads()
     var last = Instant.zero
     try run(seed, threads: threads, isManual: true) { box, now, random in
-      threads.time.store(now.nanoseconds, ordering: .relaxed)
+      threads.setTime(now)
       // Threads take their time, but not as much as it takes until an end gives up.
       let steps = now - last > .milliseconds(90) ? 8 * threads.count : Int.random(in: 0...3, using: &random)
       last = now
@@ -76,7 +77,7 @@ import Testing
   /// Readers, and editors that find nothing, all of which have enough at some time, on both directions; what the kernel forwards
   /// alone then never comes back.
   @Test(arguments: Self.seeds) func whatLeavesForTheKernelArrives(seed: UInt64) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let upload = SimulationTests.bytes(40_000, &random)
     let download = SimulationTests.bytes(20_000, &random)
     let threads = ManualThreads()
@@ -114,7 +115,7 @@ import Testing
       server: Host(two, one, isClient: false, sending: download, options: options), box: box, clientLink: link,
       serverLink: link)
     simulation.run { now, box in
-      threads.time.store(now.nanoseconds, ordering: .relaxed)
+      threads.setTime(now)
       threads.stepAll()
       box.engine.collect(at: now)
     }
@@ -135,7 +136,7 @@ import Testing
   @Test(arguments: 1...6 as ClosedRange<UInt64>) func equalsItOnRealThreadsToo(seed: UInt64) throws {
     let threads = RealThreads()
     try run(seed, threads: threads, isManual: false) { box, now, random in
-      threads.time.store(now.nanoseconds, ordering: .relaxed)
+      threads.setTime(now)
       usleep(30)
       box.engine.collect(at: now)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import ModuleTesting
 import Testing
 
 @testable import Engine

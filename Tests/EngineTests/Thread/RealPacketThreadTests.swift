@@ -1,4 +1,5 @@
 import Glibc
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -62,7 +63,7 @@ import Testing
 
   /// The same by hand, at random.
   @Test(arguments: 1...300 as ClosedRange<UInt64>) func byHand(seed: UInt64) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let threads = ManualThreads()
     var settings = Settings()
     settings.threads = threads
@@ -72,7 +73,7 @@ import Testing
     var id: UInt32 = 1
     let count = 120
     var isEmpty = false
-    func work(_ box: inout Middlebox, _ left: inout [TCPPacket], _ random: inout Randomness) {
+    func work(_ box: inout Middlebox, _ left: inout [TCPPacket], _ random: inout SplitMix) {
       for _ in 0..<Int.random(in: 0...2, using: &random) where threads.count > 0 {
         threads.step(Int.random(in: 0..<threads.count, using: &random))
         if random.once(in: 2) { left += box.collect() }

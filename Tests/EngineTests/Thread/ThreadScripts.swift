@@ -1,4 +1,5 @@
 import Glibc
+import ModuleTesting
 import Synchronization
 import Testing
 
@@ -94,7 +95,7 @@ import Testing
         heed(talk.fromServer(sent, segment).injected)
         sent += segment.count
       }
-      threads.time.store(talk.now.nanoseconds, ordering: .relaxed)
+      threads.setTime(talk.now)
       threads.stepAll()
       heed(talk.collect())
       heed(talk.pass(.milliseconds(100)))
@@ -106,7 +107,7 @@ import Testing
     isGenerous.set()
     var received = 0
     for _ in 0..<1_000 where received < sent {
-      threads.time.store(talk.now.nanoseconds, ordering: .relaxed)
+      threads.setTime(talk.now)
       threads.stepAll()
       var packets = talk.collect() + talk.pass(.milliseconds(10))
       while !packets.isEmpty {
@@ -128,7 +129,7 @@ import Testing
   ) throws {
     let threads = ManualThreads()
     let isGenerous = Flag()
-    var random = Randomness(seed: 8)
+    var random = SplitMix(seed: 8)
     let upload = SimulationTests.bytes(1_500_000, &random)
     var settings = Settings()
     settings.threads = threads
@@ -148,7 +149,7 @@ import Testing
     var memory = 0
     simulation.run { now, box in
       if now - .zero > .seconds(30) { isGenerous.set() }
-      threads.time.store(now.nanoseconds, ordering: .relaxed)
+      threads.setTime(now)
       threads.stepAll()
       box.engine.collect(at: now)
       memory = max(memory, box.engine.statistics.memoryInUse)

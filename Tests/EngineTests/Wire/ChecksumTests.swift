@@ -1,14 +1,15 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
 
 @Suite struct ChecksumTests {
-  private static func randomBytes(_ count: Int, _ random: inout Randomness) -> [UInt8] {
+  private static func randomBytes(_ count: Int, _ random: inout SplitMix) -> [UInt8] {
     (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
   }
 
   @Test func allLengthsAndAlignmentsAgreeWithTheDefinition() {
-    var random = Randomness(seed: 2)
+    var random = SplitMix(seed: 2)
     let bytes = Self.randomBytes(320, &random)
     for length in 0...300 {
       for start in 0..<16 {
@@ -28,7 +29,7 @@ import Testing
   }
 
   @Test func piecesOfAnyLengthAddUp() {
-    var random = Randomness(seed: 3)
+    var random = SplitMix(seed: 3)
     for _ in 0..<2_000 {
       let bytes = Self.randomBytes(.random(in: 0...200, using: &random), &random)
       var sum: UInt64 = 0
@@ -43,7 +44,7 @@ import Testing
   }
 
   @Test func incrementalUpdatesAgreeWithAFullComputation() {
-    var random = Randomness(seed: 4)
+    var random = SplitMix(seed: 4)
     for _ in 0..<2_000 {
       var bytes = Self.randomBytes(40, &random)
       let checksum = PacketBytes.naiveChecksum(bytes)

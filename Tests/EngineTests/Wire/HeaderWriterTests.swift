@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -112,7 +113,7 @@ import Testing
   }
 
   @Test func patchingHostileOptionsStaysInsideTheHeader() {
-    var random = Randomness(seed: 5)
+    var random = SplitMix(seed: 5)
     for _ in 0..<20_000 {
       let options = (0..<Int.random(in: 0...10, using: &random) * 4).map { _ in UInt8.random(in: 0...34, using: &random)
       }

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -85,7 +86,7 @@ import Testing
   }
 
   @Test func anyOctetsAreTaken() {
-    var random = Randomness(seed: 29)
+    var random = SplitMix(seed: 29)
     for _ in 0..<20_000 {
       let isIPv6 = random.once(in: 2)
       var quotation =
@@ -104,7 +105,7 @@ import Testing
   }
 
   @Test func theQuotedNumberIsReplacedAndTheChecksumFollows() throws {
-    var random = Randomness(seed: 1)
+    var random = SplitMix(seed: 1)
     for isIPv6 in [false, true] {
       for _ in 0..<1_000 {
         var packet = Self.message(

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -238,7 +239,7 @@ import Testing
         ]),
       PacketBytes.ipv6([128, 0, 0, 0, 0, 0, 0, 0], next: 58),
     ]
-    var random = Randomness(seed: 1)
+    var random = SplitMix(seed: 1)
     for _ in 0..<60_000 {
       var packet = seeds.randomElement(using: &random)!
       for _ in 0..<Int.random(in: 1...6, using: &random) {

@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
@@ -109,7 +110,7 @@ import Testing
 
   @Test("24. a mebibyte is gathered through small windows and loss", arguments: [1, 2, 3] as [UInt64])
   func row24_mebibyteIsGathered(seed: UInt64) throws {
-    var random = Randomness(seed: seed)
+    var random = SplitMix(seed: seed)
     let upload = SimulationTests.bytes(2_500_000, &random)
     var box = Middlebox()
     try box.configure([Gatherer(size: 1 << 20)])
