@@ -90,7 +90,8 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .testTarget(name: "ControlTests", dependencies: ["Engine", "Control", "ModuleTesting", "flowctl"], swiftSettings: strict),
+    .testTarget(
+      name: "ControlTests", dependencies: ["Engine", "Control", "ModuleTesting", "flowctl"], swiftSettings: strict),
   ]
 )
 

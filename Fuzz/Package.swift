@@ -8,7 +8,10 @@ let package = Package(
   targets: [
     .target(name: "CFuzzer"),
     .executableTarget(
-      name: "FuzzEngine", dependencies: ["CFuzzer", .product(name: "Engine", package: "flowos")],
+      name: "FuzzEngine",
+      dependencies: [
+        "CFuzzer", .product(name: "Engine", package: "flowos"), .product(name: "ModuleTesting", package: "flowos"),
+      ],
       swiftSettings: [.swiftLanguageMode(.v6)]),
   ]
 )

@@ -132,6 +132,9 @@ struct PacketCheckTests {
     }
   }
 
+  private func two(_ random: inout SplitMix) -> [Packet] { ["hi", "C"].map { PacketBenchTests.question($0) } }
+  private func failing(_ random: inout SplitMix) -> [Packet] { [PacketBenchTests.question("F")] }
+
   @Test func agreesWithAPureFunction() throws {
     try check(Porter.self, match: "udp", onPackets: datagrams, seeds: 0..<20, each: porter)
   }
@@ -156,7 +159,7 @@ struct PacketCheckTests {
     let difference = try #require(throws: PacketDifference.self) {
       try check(
         Porter.self, match: "udp",
-        onPackets: { _ in [PacketBenchTests.question("hi"), PacketBenchTests.question("C")] }, seeds: 7..<9
+        onPackets: two, seeds: 7..<9
       ) { [$0] }
     }
     #expect(
@@ -167,7 +170,7 @@ struct PacketCheckTests {
 
   @Test func failureIsADifference() throws {
     let difference = try #require(throws: PacketDifference.self) {
-      try check(Porter.self, match: "udp", onPackets: { _ in [PacketBenchTests.question("F")] }, seeds: 0..<1) { [$0] }
+      try check(Porter.self, match: "udp", onPackets: failing, seeds: 0..<1) { [$0] }
     }
     #expect(difference.failure == "it threw: Trouble()")
   }

@@ -23,7 +23,7 @@ class Shout(DaemonTest):
     def test_its_modules_stand_beside_the_shipped_ones(self):
         kinds = [kind["kind"] for kind in self.flowos.ask("pm", "types")["kinds"]]
         self.assertEqual(kinds[:2], ["counter", "replace"])
-        self.assertEqual(kinds[-4:], ["shout", "whisper", "redact", "ponder"])
+        self.assertEqual(kinds[-5:], ["shout", "whisper", "redact", "remark", "ponder"])
 
     def test_a_module_of_calls(self):
         self.attach("ip_proto=6", "shout", flow="all")

@@ -1,3 +1,5 @@
+import ModuleTesting
+
 /// One direction of a connection as its two ends see it: what the source sends, and what a plain receiver makes of what
 /// arrives.
 struct Path {

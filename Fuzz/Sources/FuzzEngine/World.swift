@@ -1,5 +1,6 @@
 import Engine
 import Glibc
+import ModuleTesting
 
 /// Traps where `condition` does not hold, saying so also in optimised builds.
 func require(_ condition: Bool, _ message: @autoclosure () -> String = "") {
@@ -41,7 +42,7 @@ struct World: ~Copyable {
   private var lastModule: UInt32 = 100
   /// Modules attached beside the recorder, with the revision of each.
   private var attached: [AttachedModule] = []
-  private let threads = Threads()
+  private let threads = ManualThreads(limit: 40)
   /// Whether the recorders have no more interest, and so the record ends.
   private var isLeaving = false
   /// Whether a reader has held octets that may have passed before their turn: the destination may be ahead of the record.
@@ -64,10 +65,9 @@ struct World: ~Copyable {
   }
 
   static func address(_ connection: Int, _ isServer: Bool) -> Address {
-    let last = UInt8(connection * 2 + (isServer ? 1 : 0) + 1)
-    let octets: [UInt8] =
-      connection == 1 ? [0xfd] + [UInt8](repeating: 0, count: 14) + [last] : [10, 0, isServer ? 1 : 0, last]
-    return Address(octets: octets, port: isServer ? 80 : 40_000)
+    let last = (connection * 2 + (isServer ? 1 : 0) + 1)
+    let host = connection == 1 ? "fd00::\(last)" : "10.0.\(isServer ? 1 : 0).\(last)"
+    return Address(host: host, port: isServer ? 80 : 40_000)
   }
 
   mutating func play() {
@@ -137,7 +137,8 @@ struct World: ~Copyable {
       for module in attached.filter({ $0.prototype is Mapper }) + attached.filter({ !($0.prototype is Mapper) }) {
         let isReader = module.description.layer == .app && module.description.access == .read
         // Some readers join the stage in front of them.
-        if isReader, module.id.isMultiple(of: 2), stages.last?.contains(where: { $0.description.layer == .app }) == true {
+        if isReader, module.id.isMultiple(of: 2), stages.last?.contains(where: { $0.description.layer == .app }) == true
+        {
           stages[stages.count - 1].append(module)
         } else {
           stages.append([module])
@@ -361,21 +362,22 @@ struct World: ~Copyable {
     let segment = packet(
       index, path, at: bases[tape.choice(4)] + tape.choice(200) - 100,
       payload: [UInt8](repeating: 9, count: [0, 600, 1_500, 30_000][tape.choice(4)]))
-    let quoted = segment.bytes.prefix([28, 48, 60, 548, 548, 548, 20_000, tape.choice(100)][tape.choice(8)])
+    let quoted = segment.octets.prefix([28, 48, 60, 548, 548, 548, 20_000, tape.choice(100)][tape.choice(8)])
     let mtu = UInt16([0, 68, 552, 576, 1_000, 1_280, 1_400, tape.number(2)][tape.choice(8)])
     let isNarrow = tape.choice(4) > 0
     let head: [UInt8] = segment.isIPv6 ? [isNarrow ? 2 : 1, 0] : [isNarrow ? 3 : 11, isNarrow ? 4 : 0]
     var error = Packet(router: segment, message: head + [0, 0, 0, 0] + Packet.octets(mtu) + quoted)
-    for _ in 0..<(tape.choice(4) == 0 ? 3 : 0) { error.bytes[tape.number(2) % error.bytes.count] = tape.byte() }
+    for _ in 0..<(tape.choice(4) == 0 ? 3 : 0) { error.octets[tape.number(2) % error.octets.count] = tape.byte() }
     let places = engine.receiveBuffers(1)
-    for (offset, byte) in error.bytes.enumerated() { places[0][32 + offset] = byte }
+    for (offset, byte) in error.octets.enumerated() { places[0][32 + offset] = byte }
     var metadata = PacketMetadata()
     metadata.inPort = UInt32(tape.choice(2))
     metadata.isChecksumTrusted = true
-    switch engine.receive(0, packet: 32..<32 + error.bytes.count, metadata: metadata, at: now) {
+    switch engine.receive(0, packet: 32..<32 + error.octets.count, metadata: metadata, at: now) {
     case .accept: break
     case .drop: require(false, "an error is not dropped")
-    case .mangle(let outgoing, _): require(gather(outgoing).bytes.count == error.bytes.count, "an error keeps its length")
+    case .mangle(let outgoing, _):
+      require(gather(outgoing).octets.count == error.octets.count, "an error keeps its length")
     }
     takeInjections()
     verify(index)
@@ -385,8 +387,8 @@ struct World: ~Copyable {
   private mutating func scramble() {
     var packet = packet(
       3, tape.choice(2), at: tape.choice(100), payload: [UInt8](repeating: 7, count: tape.choice(200)))
-    for _ in 0..<tape.choice(8) { packet.bytes[tape.number(2) % packet.bytes.count] = tape.byte() }
-    if tape.choice(4) == 0 { packet.bytes.removeLast(tape.choice(packet.bytes.count)) }
+    for _ in 0..<tape.choice(8) { packet.octets[tape.number(2) % packet.octets.count] = tape.byte() }
+    if tape.choice(4) == 0 { packet.octets.removeLast(tape.choice(packet.octets.count)) }
     feed(packet, 3, isTrusted: tape.flag())
   }
 
@@ -405,11 +407,11 @@ struct World: ~Copyable {
     trace("in ", packet, index)
     let places = engine.receiveBuffers(3)
     let buffer = tape.choice(3)
-    for (offset, byte) in packet.bytes.enumerated() { places[buffer][32 + offset] = byte }
+    for (offset, byte) in packet.octets.enumerated() { places[buffer][32 + offset] = byte }
     var metadata = PacketMetadata()
     metadata.isGSO = isGSO
     metadata.isChecksumTrusted = isTrusted
-    let verdict = engine.receive(buffer, packet: 32..<32 + packet.bytes.count, metadata: metadata, at: now)
+    let verdict = engine.receive(buffer, packet: 32..<32 + packet.octets.count, metadata: metadata, at: now)
     switch verdict {
     case .accept: leave(packet, index, isOurs: false)
     case .drop: break
@@ -433,10 +435,8 @@ struct World: ~Copyable {
     }
     engine.recycle()
     for packet in list {
-      let index = connections.firstIndex { connection in
-        let octets = packet.isIPv6 ? packet.bytes[8..<24] : packet.bytes[12..<16]
-        return octets.elementsEqual(connection.client.octets) || octets.elementsEqual(connection.server.octets)
-      }
+      let source = packet.source
+      let index = connections.firstIndex { [$0.client.host, $0.server.host].contains(source) }
       leave(packet, index ?? 3, isOurs: true)
     }
   }
@@ -491,7 +491,9 @@ struct World: ~Copyable {
       let mine = Recorder.owners.indices.filter { Recorder.owners[$0] == connections[index].epoch * 2 + path }
       guard mine.count <= 1 else { continue }
       let record = mine.first.map { Recorder.records[$0] } ?? []
-      require(hasWatched || isLeaving || received.count <= record.count, "octets got past the modules of \(index), path \(path)")
+      require(
+        hasWatched || isLeaving || received.count <= record.count,
+        "octets got past the modules of \(index), path \(path)")
       let count = min(received.count, record.count)
       require(received[..<count] == record[..<count], "the destination got something else than the modules saw")
     }

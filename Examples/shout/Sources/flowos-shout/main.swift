@@ -1,3 +1,3 @@
 import FlowOS
 
-FlowOS.main(modules: [Shout.self, Whisper.self, Redact.self, Ponder.self])
+FlowOS.main(modules: [Shout.self, Whisper.self, Redact.self, Remark.self, Ponder.self])

@@ -44,7 +44,7 @@ import Testing
     #expect(talk.box.engine.statistics.engine.connectionsOpened == 1)
   }
 
-  @Test("12. a SYN with data that comes as a super-packet, which no host sends, is dropped and not left without payload")
+  @Test("12. a SYN with data in a super-packet is dropped, and not left without payload")
   func row12_superPacketWithSyn() throws {
     var talk = try Conversation([Self.editor])
     let syn = Self.syn(talk, payload: String(repeating: "x", count: 3_000))
