@@ -41,31 +41,38 @@ public final class ManualThreads: ThreadStarter {
   }
 }
 
-/// Real threads, on the clock of the test.
+/// Real threads, on the clock of the test. What is asked of all of them is asked on the thread that starts them.
 public final class RealThreads: ThreadStarter {
-  private let serving = Mutex<[ModuleExchange]>([])
+  private let jobs = Mutex<[Job]>([])
   private let time = Atomic<Int64>(0)
+
+  private final class Job: Sendable {
+    let exchange: ModuleExchange
+    let isDone = Atomic(false)
+
+    init(_ exchange: ModuleExchange) { self.exchange = exchange }
+  }
 
   public init() {}
 
   public func start(_ exchange: ModuleExchange) -> Bool {
-    serving.withLock { $0.append(exchange) }
-    let job = unsafe Unmanaged.passRetained(Job(exchange, self))
+    let job = Job(exchange)
+    let argument = unsafe Unmanaged.passRetained(job)
     var thread = pthread_t()
     let code = unsafe pthread_create(
       &thread, nil,
       { argument in
         let job = unsafe Unmanaged<Job>.fromOpaque(argument!).takeRetainedValue()
         job.exchange.serve()
-        job.threads.serving.withLock { $0.removeAll { $0 === job.exchange } }
+        job.isDone.store(true, ordering: .releasing)
         return nil
-      }, unsafe job.toOpaque())
+      }, unsafe argument.toOpaque())
     guard code == 0 else {
-      unsafe job.release()
-      serving.withLock { $0.removeAll { $0 === exchange } }
+      unsafe argument.release()
       return false
     }
     pthread_detach(thread)
+    jobs.withLock { $0.append(job) }
     return true
   }
 
@@ -75,23 +82,20 @@ public final class RealThreads: ThreadStarter {
   public func setTime(_ now: Instant) { time.store(now.nanoseconds, ordering: .relaxed) }
 
   /// How many are at work.
-  public var count: Int { serving.withLock { $0.count } }
+  public var count: Int { atWork.count }
 
   /// Whether all of them wait for more.
-  var areIdle: Bool { serving.withLock { $0.allSatisfy(\.isIdle) } }
+  var areIdle: Bool { atWork.allSatisfy(\.isIdle) }
 
   /// Has all of them come to an end.
   func end() {
-    for exchange in serving.withLock({ $0 }) { exchange.end() }
+    for exchange in atWork { exchange.end() }
   }
 
-  private final class Job {
-    let exchange: ModuleExchange
-    let threads: RealThreads
-
-    init(_ exchange: ModuleExchange, _ threads: RealThreads) {
-      self.exchange = exchange
-      self.threads = threads
+  private var atWork: [ModuleExchange] {
+    jobs.withLock { jobs in
+      jobs.removeAll { $0.isDone.load(ordering: .acquiring) }
+      return jobs.map(\.exchange)
     }
   }
 }
