@@ -31,6 +31,13 @@ struct Passage {
     isTranslated = metadata.mark & marks.untracked != 0 && !metadata.isBeforeTranslation
   }
 
+  /// Takes note of its transport. Whoever receives a segment of TCP that is summed later finds its checksum right, whatever it is
+  /// here; of other transports no checksum is.
+  mutating func isOf(_ transport: Transport) {
+    guard metadata.isSummedLater else { return }
+    if case .tcp = transport { metadata.isChecksumTrusted = true } else { metadata.isSummedLater = false }
+  }
+
   /// Whether the kernel does not tell of how many packets it is, so that nobody could cut it again: a super-packet of UDP. Of TCP the
   /// receiver does not mind how it is cut.
   func isSealed(_ packet: PacketInHand) -> Bool {

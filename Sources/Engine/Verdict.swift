@@ -77,6 +77,9 @@ public struct PacketMetadata: Sendable {
   public var isGSO = false
   /// Whether its transport checksum can be relied on without looking: not yet computed, or verified by the kernel.
   public var isChecksumTrusted = false
+  /// Whether the kernel computes the checksum of TCP anew as the packet leaves, whatever is in its field: of a super-packet on its
+  /// way to an interface.
+  public var isSummedLater = false
   /// Whether NAT is still to look at it: in PREROUTING and OUTPUT.
   public var isBeforeTranslation = false
 

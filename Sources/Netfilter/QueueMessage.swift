@@ -104,10 +104,17 @@ struct QueueRecord {
     // the hooks where the packet may come from outside (net/netfilter/nfnetlink_queue.c, nfqnl_put_packet_info).
     metadata.isChecksumTrusted =
       packetInfo & UInt32(NFQA_SKB_CSUMNOTREADY) != 0 || packetInfo & UInt32(NFQA_SKB_CSUM_NOTVERIFIED) == 0
+    // A super-packet of TCP that a verdict has changed counts as one without a checksum, and whichever way it leaves the machine
+    // it is set up to have one computed by the card, or for each of its segments (net/ipv4/tcp_offload.c, tcp4_gso_segment).
+    // Not so where this machine may take it in itself.
+    metadata.isSummedLater = metadata.isGSO && Self.leavingHooks.contains(hook)
     self.metadata = metadata
     self.payload = payload
     self.isTruncated = isTruncated
   }
+
+  /// FORWARD, OUTPUT and POSTROUTING, which have the same numbers for IPv4, IPv6 and bridges.
+  private static var leavingHooks: ClosedRange<UInt8> { 2...4 }
 
   /// NFQA_VLAN is a nest of the protocol and the tag control information; its low 12 bits are the identifier.
   private static func vlanIdentifier(_ nest: UnsafeRawBufferPointer) -> UInt16? {

@@ -198,7 +198,12 @@ extension Connection {
     environment.output.add(slab, 0, UInt32(arrival.headerCount), in: pool)
     pool.release(slab)
     load(&environment.output, pool)
-    setChecksum(&span, tcp, arrival.ip, count: arrival.tcp.headerLength + count, environment.output)
+    let length = arrival.tcp.headerLength + count
+    if arrival.metadata.isSummedLater {
+      setPseudoSum(&span, tcp, arrival.ip, count: length)
+    } else {
+      setChecksum(&span, tcp, arrival.ip, count: length, environment.output)
+    }
     return .mangle(
       environment.output.end(in: pool), mark: mark(arrival.metadata.mark, environment.settings.marks))
   }
@@ -210,6 +215,12 @@ extension Connection {
     HeaderPatch.setTCPChecksum(0, in: &span, tcp: tcp)
     let header = Checksum.sum(span.span.extracting(tcp...), initial: pseudoSum(ip, count: count))
     HeaderPatch.setTCPChecksum(Checksum.fold(output.payloadSum(initial: header)), in: &span, tcp: tcp)
+  }
+
+  /// Sets what stands in the place of the TCP checksum of a packet whose checksums are still to be computed: the sum of the
+  /// pseudo-header, not complemented.
+  private func setPseudoSum(_ span: inout MutableSpan<UInt8>, _ tcp: Int, _ ip: IPHeader, count: Int) {
+    HeaderPatch.setTCPChecksum(~Checksum.fold(pseudoSum(ip, count: count)), in: &span, tcp: tcp)
   }
 
   /// The sum of the pseudo-header of a segment with `count` octets of TCP header and payload.
@@ -306,7 +317,7 @@ extension Connection {
     if segmentation == nil {
       setChecksum(&header, tcp, ip, count: tcpCount + count, environment.output)
     } else {
-      HeaderPatch.setTCPChecksum(~Checksum.fold(pseudoSum(ip, count: tcpCount + count)), in: &header, tcp: tcp)
+      setPseudoSum(&header, tcp, ip, count: tcpCount + count)
     }
     let marks = environment.settings.marks
     let bits = marks.injected | (isEdited ? marks.edited : 0) | (self[direction].isUntracked ? marks.untracked : 0)

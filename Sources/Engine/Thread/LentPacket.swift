@@ -39,7 +39,7 @@ final class LentPacket: @unchecked Sendable {
   let isPeer: Bool
   let identity: ConnectionIdentity
   let course: Course
-  let passage: Passage
+  private(set) var passage: Passage
   /// Octets of memory that it takes.
   let cost: Int
   /// The payload of a datagram as it is at this point, with references of the engine's.
@@ -60,6 +60,8 @@ final class LentPacket: @unchecked Sendable {
     self.identity = identity
     self.course = course
     self.passage = passage
+    // The packet that would have been is dropped.
+    self.passage.metadata.isSummedLater = false
     self.cost = cost
   }
 }

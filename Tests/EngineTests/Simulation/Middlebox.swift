@@ -39,6 +39,8 @@ struct Middlebox: ~Copyable {
     /// The mark that the verdict sets.
     var mark: UInt32?
     var injected: [TCPPacket]
+    /// Whether it was left to the kernel to compute the checksum of TCP.
+    var isUnsummed = false
   }
 
   /// Swaps in one flow that matches everything, with `modules`.
@@ -80,6 +82,7 @@ struct Middlebox: ~Copyable {
     unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[start...]).copyBytes(from: packet.bytes)
     var metadata = PacketMetadata()
     metadata.isGSO = isGSO
+    metadata.isSummedLater = isGSO
     metadata.isChecksumTrusted = isChecksumTrusted
     metadata.mark = mark
     metadata.inPort = inPort ?? interface
@@ -97,6 +100,8 @@ struct Middlebox: ~Copyable {
       outcome.mark = mark
       if isGSO, let packet = outcome.packet {
         #expect(packet.payload.count > 0, "a super-packet must not be left without payload")
+        outcome.isUnsummed = !packet.isChecksumRight
+        outcome.packet = packet.summed()
       }
     }
     if let mark = outcome.mark, mark & Marks.standard.offloaded != 0 { isOffloaded = true }

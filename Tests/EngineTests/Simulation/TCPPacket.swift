@@ -73,6 +73,21 @@ struct TCPPacket {
 }
 
 extension TCPPacket {
+  /// A super-packet as it leaves, the kernel having computed the checksum of TCP, whatever stood there.
+  func summed() -> TCPPacket {
+    guard let headers, case .tcp = headers.transport else { return self }
+    let start = headers.ip.headerLength
+    let pseudo = Checksum.pseudoHeader(
+      source: headers.ip.source, destination: headers.ip.destination, protocolNumber: 6, length: bytes.count - start,
+      isIPv6: headers.ip.isIPv6)
+    var packet = self
+    var span = packet.bytes.mutableSpan
+    HeaderPatch.setTCPChecksum(0, in: &span, tcp: start)
+    HeaderPatch.setTCPChecksum(
+      Checksum.fold(Checksum.sum(span.span.extracting(start...), initial: pseudo)), in: &span, tcp: start)
+    return packet
+  }
+
   /// The segments that a kernel makes of a super-packet: as Linux does it, FIN and PSH are on the last alone, CWR on the first;
   /// and it has forwarded them once.
   func cut(_ segmentation: Segmentation) -> [TCPPacket] {

@@ -51,6 +51,21 @@ import Testing
     #expect(talk.fromServer(0, "goo").kind == .mangled)
   }
 
+  @Test("30. a super-packet has its checksum from the kernel, whatever is in its field")
+  func row30_aSuperPacketHasItsChecksumFromTheKernel() throws {
+    var talk = try Conversation.established([Self.editor])
+    let payload = Array(String(repeating: "good", count: 1_000).utf8)
+    var packet = TCPPacket(
+      from: talk.server, to: talk.client, sequence: Conversation.serverStart, acknowledgement: Conversation.clientStart,
+      flags: .ack, payload: payload)
+    packet.bytes[36] ^= 0xFF
+    let outcome = talk.box.receive(packet, isGSO: true, at: talk.now)
+    #expect(outcome.kind == .mangled && outcome.isUnsummed)
+    #expect(outcome.packet?.payload.count != payload.count)
+    let single = talk.fromServer(payload.count, "good")
+    #expect(single.kind == .mangled && !single.isUnsummed)
+  }
+
   @Test("33. what is not whole or not sound passes and is counted")
   func row33_whatIsNotWholeOrNotSoundPassesAndIsCounted() throws {
     var talk = try Conversation([Self.editor])
