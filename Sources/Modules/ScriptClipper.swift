@@ -21,10 +21,10 @@ struct ScriptClipper: BodyEditor {
   /// Octets of an opening tag within which its `>` must stand; longer ones pass.
   static let longestTag = 4_096
 
-  private var ads: [Pattern]
+  private var ads: PatternSet
   private var isClipping = false
 
-  init(_ ads: [Pattern]) { self.ads = ads }
+  init(_ ads: [Pattern]) { self.ads = PatternSet(ads) }
 
   mutating func edit(_ page: inout Window) {
     var done = 0
@@ -33,7 +33,7 @@ struct ScriptClipper: BodyEditor {
       let next = finding.start ?? page.count
       if isClipping { clip(done..<next, &page) } else { done = next }
       guard case .match = finding, let tag = tag(at: done, in: &page) else { break }
-      let isAd = !isClipping && ads.contains { page.find($0, in: tag.dropLast()) != nil }
+      let isAd = !isClipping && page.contains(anyOf: ads, in: tag.dropLast())
       if isClipping || isAd { clip(tag, &page) } else { done = tag.upperBound }
       if isAd { page.count(0) }
       isClipping = isAd

@@ -7,16 +7,29 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   public let bytes: [UInt8]
   /// Whether `A` to `Z` match `a` to `z`.
   public let ignoringCase: Bool
-  /// Position of the byte that is looked for first, the rarest.
-  private let anchor: Int
+  /// The two bytes that are looked for first, the rarest ones; one and the same where there is a single byte.
+  private let anchor, second: Anchor
+
+  /// A byte of the pattern, and how what may stand in its place is compared with it.
+  private struct Anchor {
+    let place: UInt32
+    let byte: UInt8
+    /// The bit in which lower and upper case differ, where that does not count; else nothing.
+    let caseBit: UInt8
+    var index: Int { Int(place) }
+  }
 
   /// - Parameter bytes: at least one.
   public init(_ bytes: [UInt8], ignoringCase: Bool = false) {
     precondition(!bytes.isEmpty, "an empty pattern matches everywhere")
     self.bytes = ignoringCase ? bytes.map(Self.lowered) : bytes
     self.ignoringCase = ignoringCase
-    let rarities = self.bytes.map(Self.rarity)
-    self.anchor = rarities.firstIndex(of: rarities.max()!)!
+    let anchors = self.bytes.enumerated().sorted { Self.rarity($0.element) > Self.rarity($1.element) }.prefix(2).map {
+      Anchor(
+        place: UInt32($0.offset), byte: $0.element, caseBit: ignoringCase && Self.isLetter($0.element) ? 0x20 : 0)
+    }
+    anchor = anchors[0]
+    second = anchors[anchors.count - 1]
   }
 
   public init(_ text: String, ignoringCase: Bool = false) {
@@ -47,22 +60,21 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   /// Offset of the first match that lies wholly within `haystack`.
   func firstMatch(in haystack: UnsafeRawBufferPointer) -> Int? {
     guard haystack.count >= bytes.count, let base = haystack.baseAddress else { return nil }
-    // The anchor is found by the C library's vector code, the rest compared by hand.
-    let wanted = bytes[anchor]
-    let other = ignoringCase && Self.isLetter(wanted) ? wanted & ~0x20 : wanted
-    var at = anchor
-    let last = haystack.count - (bytes.count - anchor)
+    guard anchor.caseBit == 0 else { return unsafe searchBlocks(haystack, from: 0) }
+    // The rarest byte is found by the C library's vector code, the rest compared by hand.
+    let last = haystack.count - bytes.count
+    var at = 0
     var misses = 0
     while at <= last {
-      guard let next = unsafe nearest(wanted, other, base + at, last - at + 1) else { return nil }
-      at += next
-      if unsafe isMatch(base + (at - anchor)) { return at - anchor }
+      let start = unsafe base + (at + anchor.index)
+      guard let next = unsafe memchr(start, Int32(anchor.byte), last - at + 1) else { return nil }
+      at += unsafe UnsafeRawPointer(next) - start
+      if unsafe isMatch(base + at) { return at }
       at += 1
       misses += 1
-      // Where the anchor is frequent, looking for all of it is faster.
-      if !ignoringCase, misses * Self.commonDistance > at + Self.trial {
-        let start = at - anchor
-        return unsafe search(UnsafeRawBufferPointer(rebasing: haystack[start...])).map { start + $0 }
+      // Where it is frequent, looking for more of the pattern at once is faster.
+      if misses * Self.commonDistance > at + Self.trial {
+        return ignoringCase ? unsafe searchBlocks(haystack, from: at) : unsafe search(haystack, from: at)
       }
     }
     return nil
@@ -72,26 +84,73 @@ public struct Pattern: Sendable, ExpressibleByStringLiteral {
   private static var commonDistance: Int { 64 }
   private static var trial: Int { 1_024 }
 
-  /// The first match of a pattern with case.
-  private func search(_ haystack: UnsafeRawBufferPointer) -> Int? {
+  /// The first match of a pattern with case at `start` or behind.
+  private func search(_ haystack: UnsafeRawBufferPointer, from start: Int) -> Int? {
     guard let base = haystack.baseAddress else { return nil }
     return unsafe bytes.withUnsafeBytes { needle in
-      guard let found = unsafe memmem(base, haystack.count, needle.baseAddress!, needle.count) else { return nil }
+      guard let found = unsafe memmem(base + start, haystack.count - start, needle.baseAddress!, needle.count) else {
+        return nil
+      }
       return unsafe UnsafeRawPointer(found) - base
     }
   }
 
-  private func nearest(_ one: UInt8, _ other: UInt8, _ base: UnsafeRawPointer, _ count: Int) -> Int? {
-    var found = unsafe memchr(base, Int32(one), count).map { unsafe UnsafeRawPointer($0) - base }
-    if other != one {
-      if let second = unsafe memchr(base, Int32(other), found ?? count) {
-        found = unsafe UnsafeRawPointer(second) - base
-      }
+  /// Octets are compared 32 at a time, in words of eight.
+  private typealias Block = SIMD4<UInt64>
+  private static var block: Int { 32 }
+  private static func each(_ octet: UInt8) -> Block { Block(repeating: UInt64(octet) &* 0x0101_0101_0101_0101) }
+
+  /// The first match at `from` or behind, both anchors looked for at once.
+  private func searchBlocks(_ haystack: UnsafeRawBufferPointer, from: Int) -> Int? {
+    guard let base = haystack.baseAddress, from <= haystack.count - bytes.count else { return nil }
+    let last = haystack.count - bytes.count
+    // The last place for a block of candidates, both anchors of all of which lie within.
+    let lastBlock = haystack.count - max(anchor.index, second.index) - Self.block
+    guard lastBlock >= 0 else {
+      for at in from...last where unsafe isMatch(base + at) { return at }
+      return nil
     }
-    return found
+    let (wanted, wantedCase) = (Self.each(anchor.byte), Self.each(anchor.caseBit))
+    let (other, otherCase) = (Self.each(second.byte), Self.each(second.caseBit))
+    let (ones, tops) = (Self.each(0x01), Self.each(0x80))
+    let (bases, otherBases) = unsafe (base + anchor.index, base + second.index)
+    var at = from
+    while at <= last {
+      // The last block goes back over candidates that have been refused.
+      let start = min(at, lastBlock)
+      let first = unsafe (bases + start).loadUnaligned(as: Block.self)
+      let next = unsafe (otherBases + start).loadUnaligned(as: Block.self)
+      // An octet of zero where both anchors stand.
+      let difference = ((first | wantedCase) ^ wanted) | ((next | otherCase) ^ other)
+      // The top bit of each of those, and at the most of some behind the first one.
+      let found = (difference &- ones) & ~difference & tops
+      if found[0] | found[1] | found[2] | found[3] != 0,
+        let match = unsafe firstMatch(among: found, of: start, base, from...last)
+      {
+        return match
+      }
+      at = start &+ Self.block
+    }
+    return nil
   }
 
-  private func isMatch(_ base: UnsafeRawPointer) -> Bool {
+  /// The first match among the candidates of a block at `start`, the top bits of whose octets are set in `found`.
+  private func firstMatch(
+    among found: Block, of start: Int, _ base: UnsafeRawPointer, _ range: ClosedRange<Int>
+  ) -> Int? {
+    for word in 0..<4 {
+      var left = found[word]
+      while left != 0 {
+        let candidate = start + word * 8 + left.trailingZeroBitCount / 8
+        if range.contains(candidate), unsafe isMatch(base + candidate) { return candidate }
+        left &= left &- 1
+      }
+    }
+    return nil
+  }
+
+  @inline(__always) private func isMatch(_ base: UnsafeRawPointer) -> Bool {
+    guard unsafe (base + second.index).load(as: UInt8.self) | second.caseBit == second.byte else { return false }
     for index in bytes.indices {
       guard matches(unsafe base.load(fromByteOffset: index, as: UInt8.self), at: index) else { return false }
     }

@@ -335,6 +335,29 @@ import DequeModule
     return .none
   }
 
+  /// Whether one of the patterns lies wholly within `range`.
+  public mutating func contains(anyOf set: PatternSet, in range: Range<Int>) -> Bool {
+    guard contains(range) else { return false }
+    var position = base + range.lowerBound
+    let end = base + range.upperBound
+    while position < end {
+      let (segment, offset) = locate(position)
+      let length = min(segment.count - offset, end - position)
+      let first = segment.start + UInt32(offset)
+      let bytes = unsafe pool.bytes(segment.slab, first, first + UInt32(length))
+      var start = 0
+      while let candidate = unsafe set.candidate(in: bytes, from: start) {
+        let isFound = set.contains(startingWith: unsafe bytes[candidate]) { pattern in
+          compare(pattern, position: position + candidate, end: end, offset: offset + candidate) == pattern.count
+        }
+        if isFound { return true }
+        start = candidate + 1
+      }
+      position += length
+    }
+    return false
+  }
+
   /// How many octets from `position` up to `end` agree with `pattern`.
   ///
   /// - Parameter offset: where `position` lies in the segment behind the seam.

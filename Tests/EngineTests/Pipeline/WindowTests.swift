@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct WindowTests {
   /// A window on `bytes` cut into segments at random.
-  private static func window(_ bytes: [UInt8], _ pool: SlabPool, _ random: inout SplitMix) -> Window {
+  static func window(_ bytes: [UInt8], _ pool: SlabPool, _ random: inout SplitMix) -> Window {
     var queue = SegmentQueue()
     var at = 0
     while at < bytes.count {
