@@ -98,7 +98,7 @@ public struct Engine: ~Copyable {
       environment.counters.malformed += 1
       return .accept(mark: nil)
     }
-    passage.isOf(headers.transport)
+    if passage.metadata.isSummedLater { passage.expectSum(headers.transport) }
     if !packetModules.isEmpty, !arrive(&passage, &headers) { return .drop }
     return judge(headers, &passage)
   }

@@ -31,10 +31,9 @@ struct Passage {
     isTranslated = metadata.mark & marks.untracked != 0 && !metadata.isBeforeTranslation
   }
 
-  /// Takes note of its transport. Whoever receives a segment of TCP that is summed later finds its checksum right, whatever it is
-  /// here; of other transports no checksum is.
-  mutating func isOf(_ transport: Transport) {
-    guard metadata.isSummedLater else { return }
+  /// Takes note of the transport of a super-packet. Whoever receives a segment of TCP that is summed later finds its checksum right,
+  /// whatever it is here; of other transports no checksum is computed.
+  mutating func expectSum(_ transport: Transport) {
     if case .tcp = transport { metadata.isChecksumTrusted = true } else { metadata.isSummedLater = false }
   }
 

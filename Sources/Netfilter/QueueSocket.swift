@@ -18,7 +18,7 @@ import SystemPackage
     /// Messages taken in by one receive, at the most.
     public var maximumBatch = 32
     /// Octets of verdicts sent in one call.
-    public var verdictOctets = 256 << 10
+    public var verdictOctets = 512 << 10
 
     public init() {}
   }

@@ -4,6 +4,7 @@ import contextlib
 import socket
 
 import kit
+import link
 from daemon import DaemonTest
 from test_path_mtu import LongTopology
 from transfer import EDITS, MIB, End, cats, edited, open_pair
@@ -52,6 +53,14 @@ class SuperPackets(SuperPacketTest):
         self.edits = ((b"c", b"ccccccccc"),)
         self.edit(self.edits)
         self.transfer()
+
+    def test_interfaces_that_neither_cut_nor_sum(self):
+        """The checksums of what a verdict has changed are left to the kernel, where no card computes them as well."""
+        for interface in ("client0", "server0"):
+            self.net.router.inside(lambda: link.switch_offloads_off(interface))
+        self.edit(self.edits)
+        self.transfer(made=False)
+        self.assertGreater(self.flowos.counters()["mangled"], 100)
 
     def test_what_is_paced(self):
         self.edits = ()

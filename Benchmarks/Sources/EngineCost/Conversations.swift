@@ -141,6 +141,7 @@ struct Conversations: ~Copyable {
   private mutating func hand() -> Verdict {
     now = Instant(nanoseconds: now.nanoseconds + 1_000)
     metadata.isGSO = packet.count > 1_500
+    metadata.isSummedLater = metadata.isGSO
     let buffer = engine.receiveBuffers(1)[0]
     buffer.copyBytes(from: packet)
     return engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)

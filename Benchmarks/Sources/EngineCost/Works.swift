@@ -43,6 +43,13 @@ private let keystroke = [UInt8](repeating: 0x2e, count: 40)
 private let advertisement = Array("<p>x</p><script src='https://x.doubleclick.net/a.js'></script>".utf8)
 private let page = advertisement + [UInt8](repeating: 0x2e, count: 1_400 - advertisement.count)
 private let superPacket = [UInt8](repeating: 0x2e, count: 60_000)
+/// Text with a tag now and then, and among them a script of its own and an ad.
+private let richPage: [UInt8] = {
+  let text = Array(String(repeating: "words and words of a page, all of them lower case ", count: 11).utf8)
+  let lines = Array([[[UInt8]]](repeating: [text, Array("<p>".utf8)], count: 20).joined().joined())
+  let scripts = Array("<script src=\"/js/application.js\"></script>".utf8) + advertisement
+  return Array([[UInt8]](repeating: lines + scripts, count: 6).joined().prefix(60_000))
+}()
 private let getRequest = Array("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n".utf8)
 private let response = Array(
   "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 40\r\n\r\n".utf8) + keystroke
@@ -80,7 +87,7 @@ private func warmPages(_ clients: Int) -> Work.Step {
   }
 }
 
-private func sendPages(_ clients: Int, _ count: Int) -> Work.Step {
+private func sendPages(_ clients: Int, _ count: Int, _ page: [UInt8] = page) -> Work.Step {
   { conversations in
     for number in 0..<count {
       conversations.respond(number % clients, page)
@@ -133,6 +140,12 @@ let works = [
   Work(
     name: "adblock, an ad in each, 1,000 streams", units: 4_000, modules: [adBlock], prepare: warmPages(1_000),
     run: sendPages(1_000, 2_000)),
+  Work(
+    name: "adblock, an octet of a page in super-packets", units: 1_200_000, modules: [adBlock],
+    prepare: { conversations in
+      warmPages(1)(&conversations)
+      sendPages(1, 40, richPage)(&conversations)
+    }, run: sendPages(1, 20, richPage)),
   Work(
     name: "out of order", units: 900, modules: [replaceNever], prepare: warm(text),
     run: { conversations in

@@ -174,6 +174,7 @@ struct Pipeline {
 
   @inline(__always) private func earliest(_ time: (Member) -> Instant?) -> Instant? {
     var earliest: Instant?
+    // By index: a copy of a stage would count up and down the references of all that it has, with each packet.
     for stage in stages.indices {
       for member in stages[stage].members.indices {
         guard let time = time(stages[stage].members[member]) else { continue }

@@ -209,10 +209,11 @@ struct Sender: ~Copyable {
     }
   }
 
-  /// Whether a segment holds a slab many times its size: what is left of a large packet that was mostly removed.
+  /// Whether a segment holds a slab many times its size: what is left of a large packet that was mostly removed. Not so where the
+  /// piece in front of it holds that slab already, which is acknowledged first.
   private func pins(_ segment: Segment, _ pool: SlabPool) -> Bool {
     let cost = pool.cost(of: segment.slab)
-    return cost > 2_048 && segment.count * 8 < cost
+    return cost > 2_048 && segment.count * 8 < cost && queue.last?.slab != segment.slab
   }
 
   /// Notes that the stream has ended: a FIN leaves behind its last octet.

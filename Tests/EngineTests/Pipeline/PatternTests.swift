@@ -1,10 +1,11 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine
 
 @Suite struct PatternTests {
   /// A haystack of few letters, and a needle that is mostly somewhere in it.
-  private static func find(_ random: inout Randomness) -> (haystack: [UInt8], needle: [UInt8]) {
+  private static func find(_ random: inout SplitMix) -> (haystack: [UInt8], needle: [UInt8]) {
     let alphabet: [UInt8] = Array((random.once(in: 2) ? "<sScC" : "abAB@`kK.").utf8)
     let haystack = (0..<Int.random(in: 1...3_000, using: &random)).map { _ in alphabet.randomElement(using: &random)! }
     let count = Int.random(in: 1...min(haystack.count, 12), using: &random)
@@ -25,7 +26,7 @@ import Testing
 
   @Test func findsTheFirstMatch() {
     for seed in 0..<2_000 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let (haystack, needle) = Self.find(&random)
       let ignoringCase = random.once(in: 2)
       let expected = Self.position(of: Self.fold(needle, ignoringCase), in: Self.fold(haystack, ignoringCase))
@@ -38,7 +39,7 @@ import Testing
 
   @Test func findsAnyOfASet() {
     for seed in 0..<1_000 as Range<UInt64> {
-      var random = Randomness(seed: seed)
+      var random = SplitMix(seed: seed)
       let pool = SlabPool(limit: 1 << 24)
       defer { pool.destroy() }
       let haystack = (0..<Int.random(in: 1...80, using: &random)).map { _ in
