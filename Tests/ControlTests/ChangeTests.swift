@@ -258,6 +258,15 @@ struct ChangeTests {
         )
       }
     }
+    for flow in ["web", "all"] {
+      #expect(
+        scene.refusal(of: "pm attach \(flow) wait-both")
+          == ControlError(
+            .refused, "the module reads from one stream (run(_:)), and asks for the peer direction too",
+            at: "setup:1: flow '\(flow)', module 'wait-both'",
+            mend: "it has to be written as process(_:) and processPeer(_:), without 'needsThread'; "
+              + "with '--run thread' they may wait too"))
+    }
     // What a stream cannot be told from before it comes is for the engine to tell.
     try scene.run("pm attach all wait")
   }

@@ -97,7 +97,7 @@ struct FlowctlTests {
         """
         wait: Reads like a program.
           layer     app
-          access    read, works on the peer direction too
+          access    read
           runs      thread, for it waits for its bytes
           holds     64.0 KiB for 200 ms at the most
 

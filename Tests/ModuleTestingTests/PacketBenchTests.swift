@@ -54,6 +54,20 @@ private struct Misplaced: ProcessingModule {
   init(_ arguments: Arguments) {}
 }
 
+/// Asks to be called again when there is no packet.
+private struct Waking: ProcessingModule {
+  static let description = ModuleDescription(kind: "waking", layer: .ip, access: .read, help: "-")
+  init(_ arguments: Arguments) {}
+  mutating func process(_ window: inout Window) { window.wake(after: .milliseconds(40)) }
+}
+
+/// The same at the layer `tcp`.
+private struct WakingSegments: ProcessingModule {
+  static let description = ModuleDescription(kind: "waking-segments", layer: .tcp, access: .read, help: "-")
+  init(_ arguments: Arguments) {}
+  mutating func process(_ window: inout Window) { window.wake(after: .milliseconds(40)) }
+}
+
 struct PacketBenchTests {
   static func question(_ text: String, _ host: String = "10.0.0.5") -> Packet {
     .udp(host, 40_000, to: host.contains(":") ? "fd00::9" : "192.0.2.1", 53, payload: Array(text.utf8))
@@ -109,6 +123,16 @@ struct PacketBenchTests {
     damaged.octets[27] ^= 1
     let outcome = bench.receive(damaged)
     #expect(outcome.fate == .changed && outcome.fault == nil && outcome.packet?.fault != nil)
+  }
+
+  @Test(arguments: [false, true]) func whoAsksForATimerHasFailed(runsAsThread: Bool) throws {
+    let reason = "it asks to be called again (wake); at the layers ip and tcp a module is called for packets alone"
+    let packets = try PacketBench(Waking.self, runsAsThread: runsAsThread)
+    #expect(packets.receive(Self.question("?")).fate == .passed)
+    #expect(packets.failure == reason)
+    let segments = try PacketBench(WakingSegments.self, match: "tcp", runsAsThread: runsAsThread)
+    #expect(segments.receive(.tcp("10.0.0.5", 40_000, to: "192.0.2.1", 80, flags: .syn)).fate == .passed)
+    #expect(segments.failure == reason)
   }
 }
 

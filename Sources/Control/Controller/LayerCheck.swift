@@ -2,9 +2,15 @@ import Engine
 
 extension ModuleDescription {
   /// Throws where no packet that `match` matches has the bytes that the module works on, or none at all has: what is written as
-  /// ``ProcessingModule/run(_:)`` reads from a stream.
+  /// ``ProcessingModule/run(_:)`` reads from a stream, and from one alone.
   func checkFits(_ match: Match, of flow: String, module: String) throws(ControlError) {
     let place = "flow '\(flow)', module '\(module)'"
+    guard !needsThread || !peer else {
+      throw ControlError(
+        .refused, "the module reads from one stream (run(_:)), and asks for the peer direction too", at: place,
+        mend: "it has to be written as process(_:) and processPeer(_:), without 'needsThread'; "
+          + "with '--run thread' they may wait too")
+    }
     let wanted: (numbers: Set<UInt8>, what: String, mend: String)
     switch layer {
     case .ip where needsThread, .tcp where needsThread:

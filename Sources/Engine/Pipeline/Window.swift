@@ -127,9 +127,13 @@ import DequeModule
     requests.events.append(ModuleEvent.Content(name, fields))
   }
 
-  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of packets and
-  /// datagrams there is none.
+  /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of datagrams
+  /// there is none. At the layers `ip` and `tcp` a module that asks for one has failed: it is called for packets alone.
   public mutating func wake(after time: Nanoseconds) {
+    guard packet == nil else {
+      fail("it asks to be called again (wake); at the layers ip and tcp a module is called for packets alone")
+      return
+    }
     requests.wake = min(requests.wake ?? .max, max(.milliseconds(1), time))
   }
 

@@ -217,6 +217,10 @@ extension Connection {
     where instances[index].runsOnThread && instances[index].thread == nil && instances[index].state == .working
       && instances[index].description.layer == .app
     {
+      guard !instances[index].description.needsThread || !instances[index].description.peer else {
+        instances[index].fail("it reads from one stream, and asks for the peer direction too")
+        continue
+      }
       let owner = instances[index].owner
       let exchange = StreamExchange(
         instances[index].module, place: place, post: post, pool: environment.pool,

@@ -56,7 +56,7 @@ struct Trim: ProcessingModule {
 /// A reader that waits for what it reads.
 struct Wait: ProcessingModule {
   static let description = ModuleDescription(
-    kind: "wait", access: .read, peer: true, needsThread: true, help: "Reads like a program.")
+    kind: "wait", access: .read, needsThread: true, help: "Reads like a program.")
 
   init(_ arguments: Arguments) {}
 
@@ -79,8 +79,16 @@ struct WaitForSegments: ProcessingModule {
   init(_ arguments: Arguments) {}
 }
 
+/// Would read from two streams.
+struct WaitForBoth: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "wait-both", access: .read, peer: true, needsThread: true, help: "Waits for both directions.")
+
+  init(_ arguments: Arguments) {}
+}
+
 extension ModuleRegistry {
   static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
   /// With modules that can work nowhere.
-  static let contradictory = try! ModuleRegistry([Wait.self, WaitForPackets.self, WaitForSegments.self])
+  static let contradictory = try! ModuleRegistry([Wait.self, WaitForPackets.self, WaitForSegments.self, WaitForBoth.self])
 }

@@ -160,4 +160,20 @@ import Testing
         == [.init("failed", ["reason": "it threw: Trouble()", "policy": policy.rawValue])])
     Self.expectEnd(threads, &talk)
   }
+
+  /// Would read from one direction and be shown the other.
+  private struct Both: ProcessingModule {
+    static let description = ModuleDescription(
+      kind: "both", access: .read, peer: true, needsThread: true, help: "-")
+    init(_ arguments: Arguments) {}
+    init() {}
+  }
+
+  @Test func whoReadsHasNoPeerDirection() throws {
+    let threads = RealThreads()
+    var talk = try Conversation.working([[AttachedModule(1, Both(), run: .thread)]], threads: threads)
+    #expect(talk.fromClient(0, "ab", acknowledging: 0).out == ["client . 0 ack 0 'ab'"])
+    #expect(talk.fromServer(0, "c", acknowledging: 2).out == ["server . 0 ack 2 'c'"])
+    #expect(talk.states == ["failed: it reads from one stream, and asks for the peer direction too"])
+  }
 }
