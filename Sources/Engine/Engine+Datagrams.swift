@@ -162,7 +162,7 @@ extension Engine {
 
   private mutating func forget(_ slot: Int) {
     environment.counters.associationsClosed += 1
-    associations[slot].end()
+    associations[slot].end(&environment)
     associations.remove(slot)
   }
 

@@ -40,7 +40,9 @@ extension Engine {
   private mutating func takeReturns(of exchange: StreamExchange) {
     let isCurrent = connections.isCurrent(exchange.place)
     for part in exchange.takeReturns() {
-      if isCurrent { connections[exchange.place.slot].take(part, from: exchange, &environment) }
+      if !isCurrent || !connections[exchange.place.slot].take(part, from: exchange, &environment) {
+        exchange.origin.take(part, &environment)
+      }
       guard part.isGone else { continue }
       exchange.unpin(in: environment.pool)
       environment.exchanges[ObjectIdentifier(exchange)] = nil
@@ -55,7 +57,10 @@ extension Engine {
       // The slab is what goes on, or is kept by whoever needs it.
       environment.pool.release(lent.packet.slab)
     }
-    guard exchange.isGone, exchange.count == 0 else { return }
+    // Asked first: what a thread tells at its end is there before it says that it is gone.
+    let isGone = exchange.isGone && exchange.count == 0
+    for part in exchange.takeReturns() { take(part, from: exchange) }
+    guard isGone else { return }
     environment.exchanges[ObjectIdentifier(exchange)] = nil
     switch exchange.home {
     case .flow: if packetModules.forget(exchange) { arrangePacketModules() }
@@ -67,6 +72,22 @@ extension Engine {
       guard let slot = associations.find(key), associations[slot].id == id else { return }
       associations[slot].forget(exchange, &environment)
     }
+  }
+
+  /// Takes over what a module has counted and told beside its packets.
+  private mutating func take(_ report: ModuleReturn, from exchange: PacketExchange) {
+    var isTaken = false
+    switch exchange.home {
+    case .flow: break
+    case .connection(let place):
+      guard connections.isCurrent(place) else { break }
+      isTaken = connections[place.slot].take(report: report, from: exchange, &environment)
+      finish(place.slot)
+    case .association(let key, let id):
+      guard let slot = associations.find(key), associations[slot].id == id else { break }
+      isTaken = associations[slot].take(report: report, from: exchange, &environment)
+    }
+    if !isTaken { exchange.origin.take(report, &environment) }
   }
 
   /// Has a packet that is back go on behind the module that had it.

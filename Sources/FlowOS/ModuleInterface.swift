@@ -13,4 +13,5 @@
 @_exported import struct Engine.Parameter
 @_exported import struct Engine.Pattern
 @_exported import protocol Engine.ProcessingModule
+@_exported import struct Engine.Report
 @_exported import struct Engine.Window

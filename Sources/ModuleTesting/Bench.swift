@@ -218,10 +218,12 @@ import Engine
   private func send() {
     while let (octets, isLast) = toServer.take() { cross(segment(true, octets, isLast)) }
     while let (octets, isLast) = toClient.take() { cross(segment(false, octets, isLast)) }
-    if toClient.arrived.count &+ toServer.arrived.count > acknowledged + 1 << 20 { acknowledge() }
+    let isClosing = toClient.isFinished && toServer.isFinished
+    if isClosing || toClient.arrived.count &+ toServer.arrived.count > acknowledged + 1 << 20 { acknowledge() }
   }
 
-  /// Octets that had arrived when they were acknowledged last. As that makes no difference to modules, it is not done often.
+  /// Octets that had arrived when they were acknowledged last. As that makes no difference to modules before the connection closes,
+  /// it is not done often.
   private var acknowledged = 0
 
   private func segment(_ isToServer: Bool, _ octets: ArraySlice<UInt8>, _ isLast: Bool) -> Segment {

@@ -53,6 +53,11 @@ struct ModuleInstance {
 
   var thread: ModuleExchange? { exchange ?? packets }
 
+  /// Where what it counts and tells on a thread belongs.
+  func origin(_ connection: UInt64) -> ModuleExchange.Origin {
+    ModuleExchange.Origin(module: id, connection: connection, tally: tally)
+  }
+
   var holdTime: Nanoseconds { module.holdTime }
 
   /// Whether its thread is given what comes; not while it is asked to come to an end, so that what comes is another's.
@@ -110,9 +115,15 @@ struct ModuleInstance {
     count(own: part.own)
   }
 
+  /// Takes over what the module has counted and told on its thread beside its bytes.
+  mutating func take(report: ModuleReturn, connection: UInt64, _ environment: inout Environment) {
+    count(own: report.own)
+    take(report.requests, connection: connection, &environment)
+  }
+
   /// Counts what its thread has added to its own counters.
   func count(own: [UInt64]) {
-    for (index, count) in own.enumerated() { unsafe tally.own[index] &+= count }
+    tally.count(own: own)
   }
 
   /// Takes over what the module has asked for in one window.
@@ -127,15 +138,18 @@ struct ModuleInstance {
   }
 
   /// Puts it to work on a thread of its own, where it is to get its packets there and does not yet.
+  ///
+  /// - Parameter connection: ``ConnectionInfo/id``; 0 where there is no connection.
   mutating func startThread(
-    _ bound: PacketExchange.Bound, home: PacketExchange.Home, _ environment: inout Environment
+    _ bound: PacketExchange.Bound, home: PacketExchange.Home, connection: UInt64, _ environment: inout Environment
   ) {
     guard runsOnThread, packets == nil, state == .working, !isEnding, let post = environment.post else { return }
     guard !description.needsThread else {
       fail("it reads from a stream, and gets packets")
       return
     }
-    let exchange = PacketExchange(module, description, bound: bound, home: home, post: post, pool: environment.pool)
+    let exchange = PacketExchange(
+      module, description, bound: bound, home: home, origin: origin(connection), post: post, pool: environment.pool)
     guard post.start(exchange) else {
       fail("there can be no more threads")
       return
@@ -172,8 +186,16 @@ struct ModuleInstance {
   }
 
   /// Tells the module of a change of its connection.
-  mutating func tell(_ change: ConnectionChange) {
-    if let thread { thread.tell(change) } else { module.connection(change) }
+  ///
+  /// - Parameter identity: the connection, in the direction of ``owner``.
+  mutating func tell(_ change: ConnectionChange, _ identity: ConnectionIdentity, _ environment: inout Environment) {
+    if let thread {
+      thread.tell(change, identity)
+    } else if !isThreadGone {
+      var report = unsafe Report(identity, own: tally.own, now: environment.now)
+      module.connection(change, &report)
+      take(report.requests, connection: identity.id, &environment)
+    }
   }
 }
 
@@ -201,4 +223,9 @@ extension ProcessingModule {
   }
 
   deinit { unsafe own.deallocate() }
+
+  /// Adds what a thread has counted.
+  func count(own counts: [UInt64]) {
+    for (index, count) in counts.enumerated() { unsafe own[index] &+= count }
+  }
 }

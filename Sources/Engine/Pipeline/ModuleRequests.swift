@@ -28,6 +28,21 @@ struct ModuleRequests: Sendable {
   mutating func fail(_ reason: String) {
     if fault == nil { fault = reason }
   }
+
+  /// Tells whoever listens of something.
+  mutating func emit(_ name: String, _ fields: [String: String]) {
+    guard events.count < Self.eventLimit else { return }
+    events.append(ModuleEvent.Content(name, fields))
+  }
+
+  /// Adds to the counter that stands at `index` of `own`, where there is one.
+  mutating func count(_ index: Int, by amount: Int, in own: UnsafeMutableBufferPointer<UInt64>) {
+    guard own.indices.contains(index) else {
+      fail("it has no counter number \(index)")
+      return
+    }
+    unsafe own[index] &+= UInt64(truncatingIfNeeded: amount)
+  }
 }
 
 /// Something that a module tells whoever listens: `flowctl monitor` shows it.

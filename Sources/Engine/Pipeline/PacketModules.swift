@@ -122,7 +122,7 @@ struct PacketModules {
     }
     for index in instances.indices where !wanted.contains(index) { endThread(index) }
     for index in instances.indices {
-      instances[index].startThread(.flow, home: .flow, &environment)
+      instances[index].startThread(.flow, home: .flow, connection: 0, &environment)
       reportFailure(index, &environment)
     }
     roads = roads(configuration)

@@ -202,10 +202,16 @@ extension [ModuleInstance] {
   /// Tells those that are new how they have come to the connection.
   ///
   /// - Parameter isWhole: whether nothing of it has gone by before.
-  mutating func greet(isWhole: Bool) {
+  ///
+  /// - Parameter identities: the connection in both directions.
+  mutating func greet(
+    isWhole: Bool, _ identities: (toServer: ConnectionIdentity, toClient: ConnectionIdentity),
+    _ environment: inout Environment
+  ) {
     for index in indices where !self[index].isGreeted {
       self[index].isGreeted = true
-      self[index].module.connection(isWhole ? .opened : .joined)
+      let identity = self[index].owner == .toServer ? identities.toServer : identities.toClient
+      self[index].tell(isWhole ? .opened : .joined, identity, &environment)
     }
   }
 

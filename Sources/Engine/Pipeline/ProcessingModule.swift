@@ -42,7 +42,14 @@ public protocol ProcessingModule: Sendable {
   /// bytes and answers false at the end. Where a module does not say otherwise, each read is given to ``process(_:)``.
   mutating func run(_ window: inout Window) throws
 
-  /// Tells that the connection has changed.
+  /// Tells that the connection has changed; `report` takes what is to be counted and told of that. Where it has closed, the
+  /// module has been shown all that it gets; behind a reset more may come, for that need not have arrived.
+  ///
+  /// One that is written as ``run(_:)`` is told how it has come to the connection, and no more: its ``Window/read()`` answers
+  /// false at the end, and it may count and tell until it returns.
+  mutating func connection(_ change: ConnectionChange, _ report: inout Report)
+
+  /// The same, for a module that only takes note of it.
   mutating func connection(_ change: ConnectionChange)
 
   /// How long bytes may be held before they must be released; that of the description where a module does not say
@@ -64,6 +71,7 @@ extension ProcessingModule {
   public mutating func process(_ window: inout Window) throws { window.releaseAll() }
   public mutating func processPeer(_ window: inout Window) throws { window.releaseAll() }
   public mutating func run(_ window: inout Window) throws { while window.read() { try process(&window) } }
+  public mutating func connection(_ change: ConnectionChange, _ report: inout Report) { connection(change) }
   public mutating func connection(_ change: ConnectionChange) {}
   public mutating func adopt(_ prototype: Self) { self = prototype }
   public mutating func retire() -> Bool { true }

@@ -114,17 +114,12 @@ import DequeModule
 
   /// Adds to the counter that stands at `index` in ``ModuleDescription/counters``.
   public mutating func count(_ index: Int, by amount: Int = 1) {
-    guard unsafe setting.own.indices.contains(index) else {
-      fail("it has no counter number \(index)")
-      return
-    }
-    unsafe setting.own[index] &+= UInt64(truncatingIfNeeded: amount)
+    unsafe requests.count(index, by: amount, in: setting.own)
   }
 
   /// Tells whoever listens (`flowctl monitor`) of something; up to 64 in one window.
   public mutating func emit(_ name: String, _ fields: [String: String] = [:]) {
-    guard requests.events.count < ModuleRequests.eventLimit else { return }
-    requests.events.append(ModuleEvent.Content(name, fields))
+    requests.emit(name, fields)
   }
 
   /// Asks for another window once `time`, a millisecond at least, has passed, also where no more bytes have come. Of datagrams

@@ -43,7 +43,7 @@ extension Connection {
     }
     if phase == .synReceived, direction == .toServer {
       self[.toClient].sender.synAcknowledged(at: environment.now)
-      enter(.established)
+      enter(.established, &environment)
     }
 
     let verdict: Verdict
@@ -68,7 +68,7 @@ extension Connection {
       armRetransmission(direction, environment)
     }
     if phase == .established, self[.toServer].sender.isFinished, self[.toClient].sender.isFinished {
-      enter(.timeWait)
+      enter(.timeWait, &environment)
     }
     return verdict
   }
@@ -174,7 +174,7 @@ extension Connection {
         arrival.sequence - self[direction].sender.map.acknowledgement(self[direction].sender.unacknowledged)
       sequence = (distance > 0 ? self[direction].sender.next : self[direction].sender.unacknowledged) + distance
     }
-    if arrival.sequence == next { enter(.closed) }
+    if arrival.sequence == next { enter(.closed, &environment) }
     guard sequence.raw != arrival.tcp.sequence || acknowledgement.isChanged else {
       return .accept(mark: mark(arrival.metadata.mark, environment.settings.marks))
     }

@@ -103,7 +103,7 @@ extension Connection {
     guard phase != .closed else { return }
     for direction in Direction.allCases { injectReset(direction, &environment) }
     environment.counters.aborted += 1
-    enter(.closed)
+    enter(.closed, &environment)
     for direction in Direction.allCases { self[direction].retransmission = nil }
   }
 }

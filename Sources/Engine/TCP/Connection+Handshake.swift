@@ -88,7 +88,7 @@ extension Connection {
     self[.toServer].sender.openWindow(Int(arrival.tcp.window))
     self[.toClient].sender.openWindow(Int(client.window))
     let verdict = synPassed(arrival, .toClient, &environment)
-    if restriction == nil { enter(.synReceived) }
+    if restriction == nil { enter(.synReceived, &environment) }
     return verdict
   }
 

@@ -15,9 +15,11 @@ extension Connection {
     let flags = arrival.tcp.flags
     guard phase != .cut else { return }
     self[direction].learn(arrival)
-    if phase == .synSent || phase == .synReceived, self[direction.opposite].flowKey != nil { enter(.established) }
+    if phase == .synSent || phase == .synReceived, self[direction.opposite].flowKey != nil {
+      enter(.established, &environment)
+    }
     guard !flags.contains(.rst) else {
-      enter(.closed)
+      enter(.closed, &environment)
       return
     }
     if flags.contains(.ack) {
@@ -32,7 +34,7 @@ extension Connection {
     guard phase != .cut else { return }
     let end = OutSequence((arrival.payloadSequence + arrival.payloadCount + (arrival.isFinish ? 1 : 0)).raw)
     self[direction].sighting.next = self[direction].sighting.next.map { .later($0, end) } ?? end
-    if self[.toServer].receiver.isEnded, self[.toClient].receiver.isEnded { enter(.timeWait) }
+    if self[.toServer].receiver.isEnded, self[.toClient].receiver.isEnded { enter(.timeWait, &environment) }
   }
 
   /// Injects resets for the destination of `direction`, with each of the numbers that it may be expecting: behind all that has

@@ -35,7 +35,7 @@ extension Connection {
   /// Leaves it to the kernel, and gives back what it holds.
   mutating func offload(_ environment: inout Environment) {
     environment.counters.offloaded += 1
-    enter(.offloaded)
+    enter(.offloaded, &environment)
     removeAll(in: environment.pool)
     for direction in Direction.allCases {
       self[direction].early = nil

@@ -9,7 +9,7 @@ extension Connection {
     let isEnded = self[direction].receiver.isEnded
     if isEnded, !self[direction].isEndTold {
       self[direction].isEndTold = true
-      tell(.halfClosed(ConnectionIdentity.Direction(direction)))
+      tell(.halfClosed(ConnectionIdentity.Direction(direction)), &environment)
     }
     run(direction, &stream, patience: patience, &environment)
     handOver(&stream, direction, environment.pool)
@@ -42,6 +42,10 @@ extension Connection {
     ConnectionIdentity(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
+  }
+
+  private var identities: (toServer: ConnectionIdentity, toClient: ConnectionIdentity) {
+    (identity(.toServer), identity(.toClient))
   }
 
   /// Hands what modules have released to TCP out. Of a connection that is only observed it has left long ago.
@@ -94,6 +98,17 @@ extension Connection {
     return phase == .cut ? .drop : lent.showing?.fate
   }
 
+  /// Takes over what a module that gets segments on a thread has counted and told beside them. Says whether that is still one of its
+  /// own.
+  mutating func take(
+    report: ModuleReturn, from exchange: PacketExchange, _ environment: inout Environment
+  ) -> Bool {
+    guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return false }
+    instances[index].take(report: report, connection: id, &environment)
+    heedModules(&environment)
+    return true
+  }
+
   /// Takes note that the thread of a module is gone, and has given back everything.
   mutating func forget(_ exchange: PacketExchange, _ environment: inout Environment) {
     guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return }
@@ -125,9 +140,9 @@ extension Connection {
         ofSegments(own?.departures), own?.onFail, peers: ofSegments(peer?.arrivals), peer?.onFail, direction, tallies)
       self[direction].departures = lingering(self[direction].departures, in: departures.flatMap(\.self))
     }
-    instances.greet(isWhole: isWhole)
+    instances.greet(isWhole: isWhole, identities, &environment)
     for index in instances.indices where instances[index].description.layer == .tcp {
-      instances[index].startThread(.connection, home: .connection(place), &environment)
+      instances[index].startThread(.connection, home: .connection(place), connection: id, &environment)
     }
     heedModules(&environment)
   }
@@ -159,7 +174,7 @@ extension Connection {
     instances.retire(.app, .toClient, except: allowed(toClient))
     var wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) }
     if retireMovers(to: wanted) { wanted = Direction.allCases.map { members($0, toServer, toClient, tallies) } }
-    instances.greet(isWhole: isWhole)
+    instances.greet(isWhole: isWhole, identities, &environment)
     startThreads(place, &environment)
     for direction in Direction.allCases {
       var rest = SegmentQueue()
@@ -223,8 +238,8 @@ extension Connection {
       }
       let owner = instances[index].owner
       let exchange = StreamExchange(
-        instances[index].module, place: place, post: post, pool: environment.pool,
-        identities: (identity(owner), identity(owner.opposite)))
+        instances[index].module, place: place, origin: instances[index].origin(id), post: post,
+        pool: environment.pool, identities: (identity(owner), identity(owner.opposite)))
       if post.start(exchange) {
         instances[index].exchange = exchange
         environment.exchanges[ObjectIdentifier(exchange)] = exchange
@@ -323,18 +338,21 @@ extension Connection {
     instances[instance].exchange = nil
   }
 
-  /// Takes over what a module on a thread of its own has returned.
-  mutating func take(_ part: ModuleReturn, from exchange: StreamExchange, _ environment: inout Environment) {
-    guard let index = instances.firstIndex(where: { $0.exchange === exchange }) else { return }
+  /// Takes over what a module on a thread of its own has returned. Says whether that is still one of its own.
+  mutating func take(
+    _ part: ModuleReturn, from exchange: StreamExchange, _ environment: inout Environment
+  ) -> Bool {
+    guard let index = instances.firstIndex(where: { $0.exchange === exchange }) else { return false }
     let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
     instances[index].count(part)
     instances[index].take(part.requests, connection: id, &environment)
     halves[direction].pipeline.take(part, of: index, instances, &environment)
     if part.isStaying { instances[index].isStaying = true }
-    guard part.isGone else { return }
+    guard part.isGone else { return true }
     instances[index].exchange = nil
     instances[index].isThreadGone = true
     if instances[index].state == .working { instances[index].state = .offloaded }
+    return true
   }
 
   /// Takes a module out of both directions; says whether it was in one of them.
@@ -357,7 +375,7 @@ extension Connection {
     if fate == .reset {
       for direction in Direction.allCases { injectReset(direction, &environment) }
     }
-    enter(.cut)
+    enter(.cut, &environment)
     removeAll(in: environment.pool)
     for direction in Direction.allCases { self[direction].retransmission = nil }
   }

@@ -73,19 +73,22 @@ struct Connection: ~Copyable {
   /// Which way a packet from `source` goes.
   func direction(from source: Endpoint) -> Direction { source == client ? .toServer : .toClient }
 
-  mutating func enter(_ phase: Phase) {
+  mutating func enter(_ phase: Phase, _ environment: inout Environment) {
     guard phase != self.phase else { return }
     self.phase = phase
     switch phase {
-    case .timeWait: tell(.closed)
-    case .closed, .cut: tell(.reset)
+    case .timeWait: tell(.closed, &environment)
+    case .closed, .cut: tell(.reset, &environment)
     case .synSent, .synReceived, .established, .offloaded: break
     }
   }
 
   /// Tells all modules of a change.
-  mutating func tell(_ change: ConnectionChange) {
-    for index in instances.indices where !instances[index].isOver { instances[index].tell(change) }
+  mutating func tell(_ change: ConnectionChange, _ environment: inout Environment) {
+    for index in instances.indices where !instances[index].isOver {
+      let identity = identity(instances[index].owner)
+      instances[index].tell(change, identity, &environment)
+    }
   }
 
   /// Whether its packets pass as they are, and are at most read.

@@ -11,12 +11,32 @@ import Synchronization
   /// What the engine wants of the thread beside its bytes. Rare, so a lock may guard it.
   enum Order {
     case adopt(any ProcessingModule)
-    case change(ConnectionChange)
+    case change(ConnectionChange, ConnectionIdentity)
     case retire
     case end
   }
 
+  /// Where what the module counts and tells belongs, also when its connection is gone. For the engine.
+  struct Origin {
+    /// ``AttachedModule/id``
+    let module: UInt32
+    /// ``ConnectionInfo/id``; 0 where there is no connection.
+    let connection: UInt64
+    let tally: ModuleTally
+
+    /// Takes over what a thread has counted and told that has outlived its connection, or its part in that.
+    func take(_ part: ModuleReturn, _ environment: inout Environment) {
+      tally.count(own: part.own)
+      for content in part.requests.events {
+        environment.output.add(
+          ModuleEvent(time: environment.now, module: module, connection: connection, content: content))
+      }
+    }
+  }
+
+  final let origin: Origin
   private let orders = Mutex<[Order]>([])
+  private let returns = MailStack<ModuleReturn>()
   final let hasOrders = Atomic(false)
   final let bell = Bell()
   private let post: Post
@@ -30,8 +50,8 @@ import Synchronization
   final let pool: SlabPool
   final let own: UnsafeMutableBufferPointer<UInt64>
   final var isRetiring = false
-  /// Whether both ends have ended the connection.
-  final var isClosed = false
+  /// Changes of the connection that the module is to be told of, once it has seen what came before them.
+  final var changes: [(ConnectionChange, ConnectionIdentity)] = []
   final var isOver = false
 
   /// Where exchanges that have something to return are gathered, one for an engine.
@@ -53,7 +73,8 @@ import Synchronization
     func start(_ exchange: ModuleExchange) -> Bool { starter.start(exchange) }
   }
 
-  init(_ module: any ProcessingModule, post: Post, pool: SlabPool) {
+  init(_ module: any ProcessingModule, origin: Origin, post: Post, pool: SlabPool) {
+    self.origin = origin
     self.module = module
     description = type(of: module).description
     self.post = post
@@ -70,7 +91,7 @@ import Synchronization
   final func wake() { bell.ring() }
 
   final func adopt(_ prototype: any ProcessingModule) { order(.adopt(prototype)) }
-  final func tell(_ change: ConnectionChange) { order(.change(change)) }
+  final func tell(_ change: ConnectionChange, _ identity: ConnectionIdentity) { order(.change(change, identity)) }
   /// Has the module come to an end, as soon as it may.
   final func retire() { order(.retire) }
   /// Has the thread end, whatever the module is about; it may be in the middle of a call.
@@ -81,6 +102,9 @@ import Synchronization
     hasOrders.store(true, ordering: .sequentiallyConsistent)
     bell.ring()
   }
+
+  /// What the thread has returned, in order.
+  final func takeReturns() -> [ModuleReturn] { returns.takeAll() }
 
   /// Whether ``serve()`` has done all that it was given, and waits for more; for those who give it.
   package final var isIdle: Bool {
@@ -121,6 +145,24 @@ import Synchronization
       defer { list = [] }
       return list
     }
+  }
+
+  /// Tells the module of ``changes``, and returns what it counts and tells of them.
+  final func report() {
+    guard !changes.isEmpty else { return }
+    for (change, identity) in changes {
+      var report = unsafe Report(identity, own: own, now: clock())
+      module.connection(change, &report)
+      let part = ModuleReturn(isPeer: false, own: takeCounts(), requests: report.requests)
+      if !part.own.isEmpty || !part.requests.isEmpty { post(part) }
+      if part.requests.fault != nil { isOver = true }
+    }
+    changes = []
+  }
+
+  final func post(_ part: ModuleReturn) {
+    _ = returns.push(part)
+    notify()
   }
 
   /// Has the engine ask what there is.

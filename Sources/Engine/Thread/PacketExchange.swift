@@ -39,14 +39,14 @@ import Synchronization
   private var current: ModuleDescription
 
   init(
-    _ module: any ProcessingModule, _ description: ModuleDescription, bound: Bound, home: Home,
+    _ module: any ProcessingModule, _ description: ModuleDescription, bound: Bound, home: Home, origin: Origin,
     post: Post, pool: SlabPool
   ) {
     self.home = home
     current = description
     ring = LentRing(capacity: bound.packets)
     limit = max(bound.octets, description.holdLimit)
-    super.init(module, post: post, pool: pool)
+    super.init(module, origin: origin, post: post, pool: pool)
   }
 
   // MARK: The engine's side
@@ -88,6 +88,7 @@ import Synchronization
       ring.finish()
       notify()
     }
+    report()
     return !isOver
   }
 
@@ -101,8 +102,14 @@ import Synchronization
     }
     if let requests = lent.showing?.requests ?? lent.returned?.requests, requests.fault != nil || requests.isOffloading
     {
-      isOver = true
+      giveUp()
     }
+  }
+
+  /// Has the module take no more part.
+  private func giveUp() {
+    isOver = true
+    changes = []
   }
 
   /// Shows the module the payload of a datagram, all of which must be released.
@@ -132,12 +139,12 @@ import Synchronization
       case .adopt(let prototype):
         module = module.adopting(prototype)
         current = module.ownDescription
-      case .change(let change): module.connection(change)
+      case .change(let change, let identity): changes.append((change, identity))
       case .retire: isRetiring = true
       case .end: isOver = true
       }
     }
-    if isRetiring, !isOver, module.retire() { isOver = true }
+    if isRetiring, !isOver, module.retire() { giveUp() }
   }
 
   override func waitForWork() {

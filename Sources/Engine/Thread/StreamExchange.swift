@@ -11,7 +11,6 @@ import Synchronization
 @safe final class StreamExchange: ModuleExchange, @unchecked Sendable {
   let place: ConnectionTable.Place
   private let ring = SegmentRing()
-  private let returns = MailStack<ModuleReturn>()
   /// Whether no more comes, or everything must be released: own direction, peer direction.
   private let ownEnd = Atomic(false)
   private let peerEnd = Atomic(false)
@@ -42,12 +41,12 @@ import Synchronization
   }
 
   init(
-    _ module: any ProcessingModule, place: ConnectionTable.Place, post: Post, pool: SlabPool,
+    _ module: any ProcessingModule, place: ConnectionTable.Place, origin: Origin, post: Post, pool: SlabPool,
     identities: (own: ConnectionIdentity, peer: ConnectionIdentity)
   ) {
     self.place = place
     sides = [Side(identity: identities.own), Side(identity: identities.peer)]
-    super.init(module, post: post, pool: pool)
+    super.init(module, origin: origin, post: post, pool: pool)
   }
 
   // MARK: The engine's side
@@ -78,9 +77,6 @@ import Synchronization
   func unpin(in pool: SlabPool) { limbo.removeAll(in: pool) }
 
   override var hasWork: Bool { !ring.isEmpty || ownEnd.load(ordering: .sequentiallyConsistent) }
-
-  /// What the thread has returned, in order.
-  func takeReturns() -> [ModuleReturn] { returns.takeAll() }
 
   // MARK: The thread's side
 
@@ -118,11 +114,17 @@ import Synchronization
   override func step() -> Bool {
     guard !isOver else { return false }
     takeIn()
+    // What has come of a connection that is gone is of no use any more.
+    if isOver { report() }
     endIfWanted()
     for index in sides.indices where !isOver { work(index) }
+    guard !isOver else { return false }
+    let isClosed = changes.contains { $0.0 == .closed }
+    let isDone = isClosed && sides[0].isEndTold && (!description.peer || sides[1].isEndTold)
+    if isDone || !isClosed { report() }
     endIfWanted()
     // The connection is remembered for longer than a thread is of use to it.
-    if isClosed, sides[0].isEndTold, !description.peer || sides[1].isEndTold { isOver = true }
+    if isDone { isOver = true }
     return !isOver
   }
 
@@ -182,7 +184,8 @@ import Synchronization
 
   /// Takes in what was handed over, and what was ordered.
   private func takeIn() {
-    // Whether more comes is asked first: what came before that answer is in the ring.
+    // What was ordered, and whether more comes, is asked first: what came before those answers is in the ring.
+    let orders = takeOrders()
     let isEnded = [
       ownEnd.load(ordering: .sequentiallyConsistent), peerEnd.load(ordering: .sequentiallyConsistent),
     ]
@@ -193,13 +196,12 @@ import Synchronization
       sides[entry.isPeer ? 1 : 0].fresh = true
     }
     for index in sides.indices { sides[index].isEnded = isEnded[index] }
-    for order in takeOrders() {
+    for order in orders {
       switch order {
       case .adopt(let prototype) where description.needsThread: adopted = prototype
       case .adopt(let prototype): module = module.adopting(prototype)
-      case .change(let change):
-        module.connection(change)
-        if change == .closed { isClosed = true }
+      case .change where description.needsThread: break
+      case .change(let change, let identity): changes.append((change, identity))
       case .retire: isRetiring = true
       case .end: isOver = true
       }
@@ -245,11 +247,6 @@ import Synchronization
         isPeer: isPeer, released: released, segments: leaving.segments, inserted: leaving.inserted, taken: taken,
         edits: result.edits,
         own: own, requests: result.requests, isEnded: isEnded))
-  }
-
-  private func post(_ part: ModuleReturn) {
-    _ = returns.push(part)
-    notify()
   }
 }
 

@@ -93,6 +93,16 @@ struct Association: ~Copyable {
     return fate ?? asked
   }
 
+  /// Takes over what a module on a thread has counted and told beside its datagrams. Says whether that is still one of its own.
+  mutating func take(
+    report: ModuleReturn, from exchange: PacketExchange, _ environment: inout Environment
+  ) -> Bool {
+    guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return false }
+    instances[index].take(report: report, connection: id, &environment)
+    _ = heedModules(&environment)
+    return true
+  }
+
   /// Takes note that the thread of a module is gone, and has given back everything.
   mutating func forget(_ exchange: PacketExchange, _ environment: inout Environment) {
     guard let index = instances.firstIndex(where: { $0.packets === exchange }) else { return }
@@ -126,9 +136,11 @@ struct Association: ~Copyable {
       var rest = SegmentQueue()
       self[direction].pipeline.arrange(members, instances, &rest, in: environment.pool)
     }
-    instances.greet(isWhole: Direction.allCases.allSatisfy { self[$0].octetsIn == 0 })
+    let identities = (identity(.toServer), identity(.toClient))
+    instances.greet(
+      isWhole: Direction.allCases.allSatisfy { self[$0].octetsIn == 0 }, identities, &environment)
     for index in instances.indices {
-      instances[index].startThread(.connection, home: .association(key, id: id), &environment)
+      instances[index].startThread(.connection, home: .association(key, id: id), connection: id, &environment)
     }
     _ = heedModules(&environment)
   }
@@ -202,9 +214,10 @@ struct Association: ~Copyable {
   }
 
   /// Tells the modules that it is forgotten.
-  mutating func end() {
+  mutating func end(_ environment: inout Environment) {
     for index in instances.indices {
-      if !instances[index].isOver { instances[index].tell(.closed) }
+      let identity = identity(instances[index].owner)
+      if !instances[index].isOver { instances[index].tell(.closed, identity, &environment) }
       instances[index].packets?.end()
       instances[index].packets = nil
     }

@@ -90,5 +90,7 @@ struct WaitForBoth: ProcessingModule {
 extension ModuleRegistry {
   static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
   /// With modules that can work nowhere.
-  static let contradictory = try! ModuleRegistry([Wait.self, WaitForPackets.self, WaitForSegments.self, WaitForBoth.self])
+  static let contradictory = try! ModuleRegistry([
+    Wait.self, WaitForPackets.self, WaitForSegments.self, WaitForBoth.self,
+  ])
 }
