@@ -2,7 +2,7 @@
 import PackageDescription
 
 /// A flowos with two modules of its own. In a repository of yours the dependency is
-/// `.package(url: "https://github.com/...", from: "...")`.
+/// `.package(url: "https://github.com/...", branch: "main")`.
 let package = Package(
   name: "shout",
   dependencies: [.package(name: "flowos", path: "../..")],

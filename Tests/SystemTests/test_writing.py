@@ -11,6 +11,8 @@ import tour
 PAGE = "docs/writing-a-pm.md"
 FILE = re.compile(r"^```swift (Examples/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
+QUOTED = re.compile(r"^```swift from (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
 
 class Echo:
     """A server that sends back the first line that it gets on each connection, from `with` to the end of it."""
@@ -46,6 +48,17 @@ class Writing(unittest.TestCase):
         for name, code in shown:
             with self.subTest(name):
                 self.assertEqual(code, (kit.ROOT / name).read_text())
+
+    def test_the_declarations_are_those_of_the_library(self):
+        quoted = QUOTED.findall((kit.ROOT / PAGE).read_text())
+        self.assertGreater(len(quoted), 1)
+        for name, code in quoted:
+            rest = [line.strip() for line in (kit.ROOT / name).read_text().splitlines()]
+            for line in filter(None, map(str.strip, code.splitlines())):
+                with self.subTest(name, line=line):
+                    # In the same order.
+                    self.assertIn(line, rest)
+                    rest = rest[rest.index(line) + 1:]
 
     def test_every_command_works(self):
         kit.require_kernel()

@@ -8,6 +8,7 @@ struct Redact: ProcessingModule {
     counters: ["words"], help: "Puts asterisks in the place of a word.")
 
   private let word: Pattern
+  private var words = 0
 
   init(_ arguments: Arguments) throws(ArgumentError) {
     let word = arguments.bytes("word")
@@ -20,9 +21,14 @@ struct Redact: ProcessingModule {
     while case .match(let place) = finding {
       window.replace(place..<place + word.count, with: [UInt8](repeating: UInt8(ascii: "*"), count: word.count))
       window.count(0)
+      words += 1
       window.emit("redacted", ["client": "\(window.connection.clientAddress)"])
       finding = window.search(word, from: place + word.count)
     }
     window.release(upTo: window.mustRelease ? window.count : finding.start ?? window.count)
+  }
+
+  mutating func connection(_ change: ConnectionChange, _ report: inout Report) {
+    if change == .closed || change == .reset { report.emit("over", ["words": "\(words)"]) }
   }
 }

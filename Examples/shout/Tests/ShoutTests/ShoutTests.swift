@@ -32,6 +32,7 @@ struct ShoutTests {
     bench.feed("et secret", isEnded: true)
     #expect(bench.output == Array("my secret ******".utf8))
     #expect(bench.count("words") == 1)
-    #expect(bench.events.map(\.name) == ["redacted"])
+    bench.feedPeer("", isEnded: true)
+    #expect(bench.events.map(\.name) == ["redacted", "over"])
   }
 }
