@@ -65,7 +65,7 @@ public struct EngineCounters: CounterSet {
   public var aborted: UInt64 = 0
   /// Connections in which a module has failed.
   public var moduleFailures: UInt64 = 0
-  /// Connections that a module, the failure of one, or `flowctl conn kill` has ended.
+  /// Connections and associations that a module, the failure of one, or `flowctl conn kill` has ended.
   public var cut: UInt64 = 0
   /// Connections and associations that the kernel forwards alone from then on, for no module has an interest any more.
   public var offloaded: UInt64 = 0

@@ -670,17 +670,23 @@ public struct Engine: ~Copyable {
     return list
   }
 
-  /// The connection of that ``ConnectionInfo/id``, or nil where there is none.
+  /// The connection or association of that ``ConnectionInfo/id``, or nil where there is none.
   public func connection(_ id: UInt64) -> ConnectionInfo? {
     slot(ofConnection: id).map { connections[$0].info(at: environment.now) }
+      ?? slot(ofAssociation: id).map { associations[$0].info(at: environment.now) }
   }
 
-  /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes.
+  /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes. So with an
+  /// association, where each end is told by ICMP when it sends again.
   ///
-  /// - Returns: whether there is a connection of that ``ConnectionInfo/id`` that can be ended here: not one that has been
-  ///   offloaded.
+  /// - Returns: whether there is one of that ``ConnectionInfo/id`` that can be ended here: not one that has been offloaded.
   public mutating func kill(connection id: UInt64, at now: Instant) -> Bool {
     environment.now = now
+    if let slot = slot(ofAssociation: id) {
+      guard !associations[slot].isOffloaded else { return false }
+      associations[slot].cut(.reset, &environment)
+      return true
+    }
     guard let slot = slot(ofConnection: id), connections[slot].phase != .offloaded else { return false }
     if connections[slot].phase != .cut { connections[slot].cut(.reset, &environment) }
     finish(slot)
@@ -689,6 +695,8 @@ public struct Engine: ~Copyable {
   }
 
   private func slot(ofConnection id: UInt64) -> UInt32? { connections.occupied.first { connections[$0].id == id } }
+
+  private func slot(ofAssociation id: UInt64) -> Int? { associations.occupied.first { associations[$0].id == id } }
 
   /// Octets that modules hold now, all connections together, by ``AttachedModule/id``.
   public var octetsHeld: [UInt32: Int] {

@@ -47,6 +47,24 @@ class Datagrams(DaemonTest):
             client.send(text)
             self.assertEqual(server.recv(65_535), text.replace(b"cat", b"dog"))
 
+    def test_an_association_is_shown_and_killed(self):
+        self.attach("ip_proto=17", "counter")
+        for ipv6 in (False, True):
+            with self.subTest(ipv6=ipv6):
+                client, server = self.datagrams(ipv6)
+                client.send(b"one")
+                _, peer = server.recvfrom(100)
+                number, = (one["id"] for one in self.flowos.connections() if one["state"] == "udp")
+                shown = self.flowos.ask("conn", "show", number)
+                self.assertEqual(shown["connection"]["client_port"], peer[1])
+                self.flowos.ctl("conn", "kill", number)
+                client.send(b"two")
+                # It is told that nothing passes any more.
+                self.assertRaises(OSError, client.recv, 100)
+                server.settimeout(0.3)
+                self.assertRaises(TimeoutError, server.recv, 100)
+                self.assertEqual(self.flowos.ask("conn", "show", number)["connection"]["state"], "cut")
+
     def test_super_packets_are_read_and_pass(self):
         name = self.attach("ip_proto=17", "counter")
         self.attach("ip_proto=17", "replace", "from=cat", "to=caterpillar")

@@ -14,10 +14,10 @@ public protocol DataPlane {
   /// ``Engine/Flow/id``.
   func connections(flow: UInt32?, limit: Int) -> [ConnectionInfo]
 
-  /// The connection of that ``Engine/ConnectionInfo/id``, or nil where there is none.
+  /// The connection or association of that ``Engine/ConnectionInfo/id``, or nil where there is none.
   func connection(_ id: UInt64) -> ConnectionInfo?
 
-  /// Resets a connection at both ends, and says whether there is one of that ``Engine/ConnectionInfo/id`` that can be: not one
+  /// Ends a connection or association for both ends, and says whether there is one of that ``Engine/ConnectionInfo/id`` that can be: not one
   /// that is offloaded.
   func kill(connection id: UInt64) -> Bool
 

@@ -11,7 +11,7 @@ struct Association: ~Copyable {
   /// Modules of its flows that can take no part.
   private var bystanders: [Bystander] = []
   private(set) var isEdited = false
-  /// What becomes of its datagrams, where a module has failed and its flow says so.
+  /// What becomes of its datagrams, where a module has failed and its flow says so, or `flowctl conn kill` has ended it.
   private(set) var fate: ModuleRequests.Fate?
   /// Whether the kernel forwards it alone.
   private(set) var isOffloaded = false
@@ -123,6 +123,7 @@ struct Association: ~Copyable {
   ) {
     self[.toServer].flow = toServer?.id
     self[.toClient].flow = toClient?.id
+    guard fate == nil else { return }
     func stages(_ flow: Flow?) -> [[AttachedModule]] {
       (flow?.streamStages ?? []).map { $0.filter { !$0.description.needsThread } }
     }
@@ -162,6 +163,14 @@ struct Association: ~Copyable {
     isOffloaded = true
   }
 
+  /// Ends it: from here on nothing of it passes, and its modules are done.
+  mutating func cut(_ fate: ModuleRequests.Fate, _ environment: inout Environment) {
+    guard self.fate == nil else { return }
+    environment.counters.cut += 1
+    endModules(.reset, &environment)
+    self.fate = fate
+  }
+
   /// Takes out what has come to an end or failed, and returns what a module has asked to become of the datagram at hand.
   private mutating func heedModules(_ environment: inout Environment) -> ModuleRequests.Fate? {
     var asked: ModuleRequests.Fate?
@@ -176,11 +185,7 @@ struct Association: ~Copyable {
           instances[index].isFailureTold = true
           instances[index].report(reason, connection: id, &environment)
         }
-        switch instances[index].onFail {
-        case .pass: break
-        case .drop: fate = .drop
-        case .reset: fate = .reset
-        }
+        if let fate = instances[index].onFail.fate { cut(fate, &environment) }
       case .offloaded: if instances[index].packets == nil { _ = takeOut(index, environment.pool) }
       case .retiring:
         guard retires(index) else { continue }
@@ -215,9 +220,13 @@ struct Association: ~Copyable {
 
   /// Tells the modules that it is forgotten.
   mutating func end(_ environment: inout Environment) {
+    if fate == nil { endModules(.closed, &environment) }
+  }
+
+  private mutating func endModules(_ change: ConnectionChange, _ environment: inout Environment) {
     for index in instances.indices {
       let identity = identity(instances[index].owner)
-      if !instances[index].isOver { instances[index].tell(.closed, identity, &environment) }
+      if !instances[index].isOver { instances[index].tell(change, identity, &environment) }
       instances[index].packets?.end()
       instances[index].packets = nil
     }
