@@ -282,4 +282,25 @@ struct ChangeTests {
   func layerFits(kind: String, matches: [String]) throws {
     for match in matches { _ = try Scene("flow add f \(match)", "pm attach f \(kind)") }
   }
+
+  @Test("A module that can make nothing of the version of IP in the match is refused")
+  func version() throws {
+    let scene = try Scene(
+      "flow add web ip,tcp_dst=80,ip_proto=6", "flow add six tcp6", "flow add all any",
+      registry: try ModuleRegistry([Address.self]))
+    for (flow, arguments, mend) in [
+      ("web", "version=6", "give it arguments of IPv4, or match ipv6 or any"),
+      ("six", "version=4", "give it arguments of IPv6, or match ip or any"),
+    ] {
+      let error = scene.refusal(of: "pm attach \(flow) address \(arguments)")
+      #expect(error?.kind == .refused)
+      let what = "by its arguments the module works on IPv\(arguments.suffix(1)), and the match 'tcp"
+      #expect(error?.what.hasPrefix(what) == true)
+      #expect(error?.place == "setup:1: flow '\(flow)', module 'address'")
+      #expect(error?.mend == mend)
+    }
+    try scene.run("pm attach web address version=4\npm attach six address version=6\npm attach all address version=6")
+    #expect(scene.refusal(of: "pm set web address version=6")?.kind == .refused)
+    #expect(scene.refusal(of: "flow replace web tcp6")?.kind == .refused)
+  }
 }

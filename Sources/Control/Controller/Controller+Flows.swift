@@ -42,7 +42,10 @@ extension FlowReplace {
     let index = try state.index(of: name)
     let wanted = try WantedFlow.Terms(match: match, priority: priority, onFail: onFail, in: environment)
     return try state.update(at: index) { flow throws(ControlError) in
-      for module in flow.modules { try module.description.checkFits(wanted.match, of: name, module: module.name) }
+      for module in flow.modules {
+        try module.description.checkFits(wanted.match, of: name, module: module.name)
+        try module.prototype.checkVersion(wanted.match, of: name, module: module.name)
+      }
       flow.match = wanted.match
       flow.priority = wanted.priority ?? flow.priority
       flow.onFail = wanted.onFail ?? flow.onFail

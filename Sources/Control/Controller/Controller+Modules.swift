@@ -24,6 +24,7 @@ extension ModuleAttach {
       let module = WantedModule(
         id: id, name: name, stage: stage, run: run, given: given,
         prototype: try make(type, with: given, at: "flow '\(flow.name)', module '\(name)'"))
+      try module.prototype.checkVersion(flow.match, of: flow.name, module: name)
       try flow.put(module, into: stage, isInserted: insert == true)
       return Reply(flow: flow.name, name: name, stage: stage)
     }
@@ -101,6 +102,7 @@ extension ModuleSet {
       let merged = Dictionary(uniqueKeysWithValues: module.given).merging(arguments) { _, new in new }
       let given = try module.description.order(merged, at: place)
       let prototype = try make(type(of: module.prototype), with: given, at: place)
+      try prototype.checkVersion(flow.match, of: flow.name, module: name)
       try flow.checkEditor(prototype, named: name, at: module.stage)
       flow.modules[index].given = given
       flow.modules[index].prototype = prototype

@@ -32,3 +32,15 @@ extension ModuleDescription {
       at: place, mend: wanted.mend)
   }
 }
+
+extension ProcessingModule {
+  /// Throws where no packet that `match` matches is of the version of IP that the module works on.
+  func checkVersion(_ match: Match, of flow: String, module: String) throws(ControlError) {
+    guard let version = ipVersion, let matched = match.ipVersion, version != matched else { return }
+    throw ControlError(
+      .refused,
+      "by its arguments the module works on IPv\(version), and the match '\(match)' takes IPv\(matched) alone",
+      at: "flow '\(flow)', module '\(module)'",
+      mend: "give it arguments of IPv\(matched), or match \(version == 4 ? "ip" : "ipv6") or any")
+  }
+}

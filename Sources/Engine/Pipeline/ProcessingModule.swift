@@ -32,6 +32,10 @@ public protocol ProcessingModule: Sendable {
   /// say otherwise.
   var access: ModuleDescription.Access { get }
 
+  /// The version of IP, 4 or 6, of whose packets alone it can make something, by its arguments; nil for both, also where a module
+  /// does not say otherwise.
+  var ipVersion: Int? { get }
+
   /// Works on the direction of the flow that the module is attached to.
   mutating func process(_ window: inout Window) throws
 
@@ -67,6 +71,7 @@ public protocol ProcessingModule: Sendable {
 
 extension ProcessingModule {
   public var access: ModuleDescription.Access { Self.description.access }
+  public var ipVersion: Int? { nil }
   public var holdTime: Nanoseconds { Self.description.holdTime }
   public mutating func process(_ window: inout Window) throws { window.releaseAll() }
   public mutating func processPeer(_ window: inout Window) throws { window.releaseAll() }

@@ -150,4 +150,11 @@ extension IPAddress {
     let word = UInt32(truncatingIfNeeded: low)
     return word >> 28 == 0xe || word == .max
   }
+
+  /// Whether it may be one host's: not this network or nobody (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2), not multicast, not
+  /// all on a link.
+  public var isHost: Bool {
+    guard isIPv4 else { return !isMulticast && (high != 0 || low != 0) }
+    return !isMulticast && UInt32(truncatingIfNeeded: low) >> 24 != 0
+  }
 }

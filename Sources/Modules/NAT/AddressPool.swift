@@ -19,6 +19,9 @@ struct AddressPool: Sendable, Equatable {
     guard (1...2).contains(ends.count), let first = ends[0], let last = ends[ends.count - 1],
       first.isIPv4 == last.isIPv4, first.high == last.high, first.low <= last.low
     else { throw ArgumentError("parameter 'source' takes ADDRESS or FIRST-LAST, not '\(text)'") }
+    for end in [first, last] where !end.isHost {
+      throw ArgumentError("parameter 'source' takes addresses of hosts, and '\(end)' can be none's")
+    }
     guard last.low - first.low < UInt64(Self.most) else {
       throw ArgumentError("parameter 'source' takes \(Self.most) addresses at the most")
     }

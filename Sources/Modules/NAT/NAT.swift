@@ -59,6 +59,14 @@ public struct NAT: ProcessingModule {
     limit = newer.limit
   }
 
+  public var ipVersion: Int? {
+    switch translation {
+    case .source(let pool): pool.isIPv6 ? 6 : 4
+    case .destination(let address, _): address.isIPv4 ? 4 : 6
+    case .prefix: 6
+    }
+  }
+
   /// What is mapped stays mapped.
   public mutating func adopt(_ prototype: NAT) { self = NAT(prototype, keeping: table) }
 
@@ -71,6 +79,7 @@ public struct NAT: ProcessingModule {
     if case .prefix(let prefixes) = translation {
       switch prefixes.translate(&window, packet, isOutward: !isPeer) {
       case .translated: window.count(Counter.translated.rawValue)
+      case .errorTranslated: window.count(Counter.errors.rawValue)
       case .untouched: return
       case .impossible:
         window.count(Counter.untranslatable.rawValue)
@@ -252,6 +261,9 @@ extension NAT.Translation {
       self = .source(try AddressPool(arguments.text("source"), ports: arguments.text("ports")))
     case "destination":
       let (address, port) = try Self.destination(arguments.text("destination"))
+      guard address.isHost else {
+        throw ArgumentError("parameter 'destination' takes the address of a host, and '\(address)' can be none's")
+      }
       self = .destination(address, port: port)
     default:
       self = .prefix(try PrefixTranslation(arguments.text("prefix"), to: arguments.text("to")))

@@ -3,7 +3,7 @@ import Engine
 /// IPv6-to-IPv6 network prefix translation (RFC 6296): one prefix for another, and the difference that it makes to checksums taken
 /// up by another word of the address, so that nothing else has to be changed and nothing has to be remembered.
 struct PrefixTranslation: Sendable {
-  enum Outcome { case translated, untouched, impossible }
+  enum Outcome { case translated, errorTranslated, untouched, impossible }
 
   private let inner: Prefix
   private let outer: Prefix
@@ -38,6 +38,9 @@ struct PrefixTranslation: Sendable {
     guard address.high & ~prefix.mask == 0, address.low == 0 else {
       throw ArgumentError("parameter '\(name)': '\(text)' has bits behind its prefix")
     }
+    guard address.isHost else {
+      throw ArgumentError("parameter '\(name)' takes a prefix of hosts, and '\(text)' has none")
+    }
     return prefix
   }
 
@@ -50,16 +53,16 @@ struct PrefixTranslation: Sendable {
     guard let new = map(own, into, isOutward: isOutward) else { return .impossible }
     window.replace(isOutward ? 8..<24 : 24..<40, with: new.octets(isIPv6: true))
     let start = packet.transportOffset + 8
-    if packet.protocolNumber == 58, !packet.isFragment, window.count >= start + 40,
-      window[packet.transportOffset] < 128, window[start] >> 4 == 6
-    {
+    guard packet.protocolNumber == 58, !packet.isFragment, window.count >= start, window[packet.transportOffset] < 128
+    else { return .translated }
+    if window.count >= start + 40, window[start] >> 4 == 6 {
       let place = start + (isOutward ? 24 : 8)
       let quoted = IPLayout.address(at: place, true, &window)
       if from.contains(quoted), let new = map(quoted, into, isOutward: isOutward) {
         window.replace(place..<place + 16, with: new.octets(isIPv6: true))
       }
     }
-    return .translated
+    return .errorTranslated
   }
 
   /// The address with the other prefix; nil where there is none (RFC 6296 sections 3.2 and 3.5).

@@ -87,6 +87,19 @@ struct WaitForBoth: ProcessingModule {
   init(_ arguments: Arguments) {}
 }
 
+/// An editor of packets of one version of IP.
+struct Address: ProcessingModule {
+  static let description = ModuleDescription(
+    kind: "address", layer: .ip, access: .edit, parameters: [Parameter("version", .integer(4...6), help: "4 or 6.")],
+    help: "Edits addresses.")
+
+  let ipVersion: Int?
+
+  init(_ arguments: Arguments) { ipVersion = arguments.integer("version") }
+
+  mutating func process(_ window: inout Window) {}
+}
+
 extension ModuleRegistry {
   static let test = try! ModuleRegistry([Swap.self, Look.self, Tap.self, Trim.self, Wait.self])
   /// With modules that can work nowhere.

@@ -255,6 +255,7 @@ import Testing
     #expect(
       error.lines
         == ["2001:db8:9::1 > fd01:203:405:1::1234 error ([fd01:203:405:1::1234]:5 > [2001:db8:9::1]:53 udp)"])
+    #expect(bench.count("errors") == 1 && bench.count("translated") == 2)
   }
 
   @Test func everyAddressComesBack() throws {
@@ -293,6 +294,12 @@ import Testing
     ["destination": "10.0.0.1:0"], ["destination": "10.0.0.1:x"], ["destination": "fd00::1:80x"],
     ["prefix": "fd00::/48"], ["prefix": "fd00::/48", "to": "fd01::/56"], ["prefix": "10.0.0.0/8", "to": "11.0.0.0/8"],
     ["prefix": "fd00::1/48", "to": "fd01::/48"], ["prefix": "fd00::/80", "to": "fd01::/80"],
+    // Nobody's.
+    ["source": "0.0.0.0"], ["source": "255.255.255.255"], ["source": "224.0.0.1"], ["source": "0.1.2.3"],
+    ["source": "::"], ["source": "ff02::1"], ["source": "223.255.255.250-224.0.0.1"],
+    ["source": "255.255.255.250-255.255.255.255"], ["destination": "224.0.0.1"], ["destination": "255.255.255.255:80"],
+    ["destination": "0.0.0.0"], ["destination": "[ff02::1]:80"], ["prefix": "ff00::/48", "to": "fd01::/48"],
+    ["prefix": "fd00::/48", "to": "ff00::/48"],
   ])
   func argumentsThatMakeNoSense(arguments: [String: String]) {
     #expect(throws: ArgumentError.self) { try PacketBench.make(NAT.self, arguments) }
