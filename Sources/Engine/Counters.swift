@@ -127,7 +127,9 @@ public struct FlowCounters: CounterSet {
 
 /// What one attached module has done, both directions together.
 public struct ModuleCounters: CounterSet {
+  /// Octets that have come to it.
   public var octetsIn: UInt64 = 0
+  /// Octets that it has let go on, as they have left it.
   public var octetsOut: UInt64 = 0
   public var edits: UInt64 = 0
   public var octetsRemoved: UInt64 = 0
@@ -228,20 +230,31 @@ public struct ConnectionInfo: Sendable {
     public let direction: ConnectionIdentity.Direction
     /// Whether it works on this direction as its peer.
     public let isPeer: Bool
-    /// Octets that it has released, and that have come to it, since it is there; what lies between is held.
-    public let head: UInt64
-    public let tail: UInt64
-    /// `working`, `retiring`, `offloaded`, `skipped:` or `failed:` and why.
+    /// How far it is in the octets that have come to it since its stage is there; nil where it takes no more part.
+    public let head: UInt64?
+    /// How many those are.
+    public let tail: UInt64?
+    /// Octets that it has in its hands, as they are now: those from head to tail with its edits.
+    public let held: UInt64
+    /// Octets that it has let go, as they have left it.
+    public let released: UInt64
+    /// Packets or datagrams that have come to it, where it gets them one by one; nil of a stream.
+    public let packets: UInt64?
+    /// `working`, `retiring`, `offloaded`, `ended` with the connection, `skipped:` or `failed:` and why.
     public let state: String
 
     public init(
-      id: UInt32, direction: ConnectionIdentity.Direction, isPeer: Bool, head: UInt64, tail: UInt64, state: String
+      id: UInt32, direction: ConnectionIdentity.Direction, isPeer: Bool, head: UInt64? = nil, tail: UInt64? = nil,
+      held: UInt64? = nil, released: UInt64? = nil, packets: UInt64? = nil, state: String
     ) {
       self.id = id
       self.direction = direction
       self.isPeer = isPeer
       self.head = head
       self.tail = tail
+      self.held = held ?? (tail ?? 0) - (head ?? 0)
+      self.released = released ?? head ?? 0
+      self.packets = packets
       self.state = state
     }
   }

@@ -55,9 +55,11 @@ extension Engine {
     _ datagram: inout SegmentQueue, of packet: PacketInHand, _ passage: Passage, to wait: Pipeline.Wait, _ slot: Int,
     _ direction: Direction, limit: Int
   ) {
-    environment.lend(
+    let octets = datagram.count
+    let isLent = environment.lend(
       &datagram, of: packet, passage, to: wait, identity: associations[slot].identity(direction),
       .datagram(associations[slot].key, limit: limit, rest: wait.rest))
+    if isLent { associations[slot].lent(octets, to: wait) }
   }
 
   /// Lets a datagram go on that the modules of its association have seen.

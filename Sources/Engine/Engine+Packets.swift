@@ -75,9 +75,12 @@ extension Engine {
       {
         let isEditor = packetModules.instances[step.instance].description.access == .edit
         guard packet.headers.isOfLink || passage.isSealed(packet) else {
-          environment.lend(
+          let isLent = environment.lend(
             packet, passage, to: exchange, isPeer: step.isPeer, identity: ConnectionIdentity(of: packet.headers),
             course(index))
+          if isLent {
+            packetModules.instances[step.instance].takeNote(ofArrival: packet.count(at: .ip), isPeer: step.isPeer)
+          }
           return .lent
         }
         packetModules.instances[step.instance].tally.common.unseen += 1

@@ -92,10 +92,7 @@ extension Engine {
 
   /// Has a packet that is back go on behind the module that had it.
   private mutating func goOn(_ lent: LentPacket, from exchange: PacketExchange) {
-    if let index = packetModules.index(of: exchange) {
-      packetModules.instances[index].count(own: lent.own)
-      if let showing = lent.showing { packetModules.take(showing, of: index, &environment) }
-    }
+    if let index = packetModules.index(of: exchange) { packetModules.take(lent, of: index, &environment) }
     var packet = lent.packet
     var passage = lent.passage
     passage.slab = packet.slab

@@ -672,8 +672,24 @@ public struct Engine: ~Copyable {
 
   /// The connection or association of that ``ConnectionInfo/id``, or nil where there is none.
   public func connection(_ id: UInt64) -> ConnectionInfo? {
-    slot(ofConnection: id).map { connections[$0].info(at: environment.now) }
-      ?? slot(ofAssociation: id).map { associations[$0].info(at: environment.now) }
+    var info: ConnectionInfo
+    if let slot = slot(ofConnection: id) {
+      info = connections[slot].info(at: environment.now)
+      info.modules = connections[slot].modulePositions { direction in
+        packetModules.positions(
+          connections[slot][direction].flowKey.map { _ in connections[slot][direction].flow }, direction, configuration)
+      }
+    } else if let slot = slot(ofAssociation: id) {
+      info = associations[slot].info(at: environment.now)
+      info.modules = associations[slot].modulePositions { direction in
+        packetModules.positions(
+          associations[slot][direction].flowKey.map { _ in associations[slot][direction].flow }, direction,
+          configuration)
+      }
+    } else {
+      return nil
+    }
+    return info
   }
 
   /// Resets a connection at both ends, as far as their numbers are known; from here on nothing of it passes. So with an
@@ -701,10 +717,13 @@ public struct Engine: ~Copyable {
   /// Octets that modules hold now, all connections together, by ``AttachedModule/id``.
   public var octetsHeld: [UInt32: Int] {
     var held: [UInt32: Int] = [:]
-    for slot in connections.occupied {
-      for module in connections[slot].modulePositions where module.tail != module.head {
-        held[module.id, default: 0] += Int(module.tail &- module.head)
-      }
+    func add(_ modules: [ConnectionInfo.Module]) {
+      for module in modules where module.held > 0 { held[module.id, default: 0] += Int(module.held) }
+    }
+    for slot in connections.occupied { add(connections[slot].modulePositions { _ in ([], []) }) }
+    for slot in associations.occupied { add(associations[slot].modulePositions { _ in ([], []) }) }
+    for instance in packetModules.instances {
+      add([false, true].map { instance.position(instance.owner, isPeer: $0, isEnded: false) })
     }
     return held
   }

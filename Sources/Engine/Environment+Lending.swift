@@ -1,21 +1,22 @@
 import DequeModule
 
 extension Environment {
-  /// Lends a packet to the thread of a module; where there is no room for it, it ends here, and is counted.
+  /// Lends a packet to the thread of a module, and says whether there was room for it; where not, it ends here, and is counted.
   mutating func lend(
     _ packet: PacketInHand, _ passage: Passage, to exchange: PacketExchange, isPeer: Bool,
     identity: ConnectionIdentity, _ course: LentPacket.Course
-  ) {
+  ) -> Bool {
     guard exchange.hasRoom(for: 0), let own = detached(packet) else {
       counters.threadOverflows += 1
-      return
+      return false
     }
     let lent = LentPacket(
       own, isPeer: isPeer, identity: identity, course: course, passage: passage,
-      cost: pool.cost(of: own.slab))
-    guard !exchange.lend(lent) else { return }
+      octets: own.count(at: exchange.description.layer), cost: pool.cost(of: own.slab))
+    guard !exchange.lend(lent) else { return true }
     counters.threadOverflows += 1
     pool.release(own.slab)
+    return false
   }
 
   /// The packet in a slab that nobody else looks into, with one reference; nil where memory is exhausted. One that is small moves to
@@ -31,14 +32,14 @@ extension Environment {
     return unsafe pool.copy(whole: octets).map { packet.moved(to: $0, 0) }
   }
 
-  /// Lends a datagram of UDP to the thread of a module, with the payload that it has now.
+  /// As above, a datagram of UDP, with the payload that it has now.
   mutating func lend(
     _ datagram: inout SegmentQueue, of packet: PacketInHand, _ passage: Passage, to wait: Pipeline.Wait,
     identity: ConnectionIdentity, _ course: LentPacket.Course
-  ) {
+  ) -> Bool {
     guard wait.exchange.hasRoom(for: 0), let own = detached(packet) else {
       counters.threadOverflows += 1
-      return
+      return false
     }
     let first = packet.start + UInt32(packet.headers.payloadOffset)
     var payload = SegmentQueue()
@@ -53,11 +54,12 @@ extension Environment {
       for segment in payload.segments where segment.slab != .none { cost += pool.cost(of: segment.slab) }
     }
     let lent = LentPacket(
-      own, isPeer: wait.isPeer, identity: identity, course: course, passage: passage, cost: cost)
+      own, isPeer: wait.isPeer, identity: identity, course: course, passage: passage, octets: payload.count, cost: cost)
     lent.datagram = payload
-    guard !wait.exchange.lend(lent) else { return }
+    guard !wait.exchange.lend(lent) else { return true }
     counters.threadOverflows += 1
     lent.datagram.removeAll(in: pool)
     pool.release(own.slab)
+    return false
   }
 }

@@ -312,21 +312,27 @@ struct FlowctlTests {
         to-server  web      100 B     100 B   5 B             0 B     -3    1
         to-client  -     20.0 KiB  20.0 KiB   0 B             0 B      0    1
 
-        DIRECTION         FLOW  STAGE  NAME  KIND  HEAD  TAIL  HELD  STATE
-        to-server         web       1  swap  swap    95   100     5  working
-        to-server         web       2  look  look    97    97     0  retiring
-        to-client (peer)  -         -  -     -        0     7     7  retiring
-        to-server         web       2  look  look     -     -     -  failed: it threw: \\x1b[2J: no
-        to-server         web       2  look  look     -     -     -  skipped: it reads from a stream
+        DIRECTION         FLOW  STAGE  NAME  KIND  LAYER  PACKETS  HEAD  TAIL  HELD  RELEASED  STATE
+        to-server         web       1  swap  swap  app          -    95   100     7        90  working
+        to-server         web       2  look  look  app          -    97    97     0        97  retiring
+        to-client (peer)  -         -  -     -     -            -     0     7     7         0  retiring
+        to-server         web       2  look  look  app          -     -     -     -         -  failed: it threw: \\x1b[2J: no
+        to-server         web       2  look  look  app          -     -     -     -         -  skipped: it reads from a stream
+        to-client         web       2  look  look  app          3    40    60    20        30  failed: no
+        to-server         -         -  -     -     -            -     9     9     0         9  retiring
 
         """)
     #expect(try server.flowctl("conn", "show", "2").output.hasSuffix("0 B      0    1\n"))
     let reply = try #require(try json(server.flowctl("conn", "show", "1", "-j")))
     #expect((reply["connection"] as? [String: Any])?["client_port"] as? Int == 40_000)
     let modules = try #require(reply["modules"] as? [[String: Any]])
-    #expect(modules.map { $0["state"] as? String } == ["working", "retiring", "retiring", "failed", "skipped"])
-    #expect(modules.map { $0["octets_held"] as? Int } == [5, 0, 7, nil, nil])
-    #expect(modules.map { $0["name"] as? String } == ["swap", "look", nil, "look", "look"])
+    let states = ["working", "retiring", "retiring", "failed", "skipped", "failed", "retiring"]
+    #expect(modules.map { $0["state"] as? String } == states)
+    #expect(modules.map { $0["octets_held"] as? Int } == [7, 0, 7, nil, nil, 20, 0])
+    #expect(modules.map { $0["octets_released"] as? Int } == [90, 97, 0, nil, nil, 30, 9])
+    #expect(modules.map { $0["packets"] as? Int } == [nil, nil, nil, nil, nil, 3, nil])
+    #expect(modules.map { $0["layer"] as? String } == ["app", "app", nil, "app", "app", "app", nil])
+    #expect(modules.map { $0["name"] as? String } == ["swap", "look", nil, "look", "look", "look", nil])
     #expect(modules[3]["reason"] as? String == "it threw: \u{1b}[2J: no")
     #expect(modules[4]["reason"] as? String == "it reads from a stream")
     #expect(modules[0]["direction"] as? String == "to-server")

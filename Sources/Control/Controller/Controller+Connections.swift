@@ -26,7 +26,7 @@ extension ConnectionShow {
     return Reply(
       connection: ConnectionDescription(
         info, flowNames: Dictionary(uniqueKeysWithValues: state.flows.map { ($0.id, $0.name) })),
-      modules: info.modules.map { ModulePosition($0, attached[$0.id]) })
+      modules: info.modules.compactMap { ModulePosition($0, attached[$0.id]) })
   }
 }
 
@@ -51,15 +51,24 @@ extension ControlError {
 }
 
 extension ModulePosition {
-  fileprivate init(_ module: ConnectionInfo.Module, _ attached: ModuleInstance?) {
+  /// Nil where the module has been detached and has nothing more to do here: then only the connection remembers it.
+  fileprivate init?(_ module: ConnectionInfo.Module, _ attached: ModuleInstance?) {
     // The engine writes the reason behind the state.
     let words = module.state.split(separator: ": ", maxSplits: 1).map(String.init)
-    let isAtWork = words[0] == "working" || words[0] == "retiring"
+    var state = words[0]
+    if attached == nil {
+      guard state == "working" || state == "retiring" else { return nil }
+      // It goes as soon as the connection can take what is there instead.
+      state = "retiring"
+    }
+    let isAtWork = ["working", "retiring", "ended"].contains(state)
+    let isPlaced = module.head != nil && (isAtWork || module.packets != nil)
     self.init(
       direction: module.direction.rawValue, peer: module.isPeer, flow: attached?.flow, stage: attached?.stage,
-      name: attached?.name, kind: attached?.kind, state: words[0], reason: words.count > 1 ? words[1] : nil,
-      head: isAtWork ? module.head : nil, tail: isAtWork ? module.tail : nil,
-      octetsHeld: isAtWork ? module.tail &- module.head : nil)
+      name: attached?.name, kind: attached?.kind, layer: attached?.layer, state: state,
+      reason: words.count > 1 ? words[1] : nil, packets: module.packets, head: isPlaced ? module.head : nil,
+      tail: isPlaced ? module.tail : nil, octetsHeld: isPlaced ? module.held : nil,
+      octetsReleased: isPlaced ? module.released : nil)
   }
 }
 

@@ -56,20 +56,28 @@ public struct ModulePosition: Codable, Equatable, Sendable {
   public var stage: Int?
   public var name: String?
   public var kind: String?
-  /// `working`, `retiring`, `offloaded`, `skipped` (it can take no part) or `failed`.
+  /// `ip`, `tcp` or `app`; absent likewise.
+  public var layer: String?
+  /// `working`, `retiring`, `offloaded`, `skipped` (it can take no part), `ended` (with the connection) or `failed`.
   public var state: String
   /// Why it has failed, or is skipped.
   public var reason: String?
-  /// Octets that it has released, counted from the beginning of its stage; absent where it takes no more part.
+  /// Packets or datagrams that have come to it, where it gets them one by one; absent of a stream. Of the layer `ip` those of all
+  /// connections of its flow, as are the octets.
+  public var packets: UInt64?
+  /// How far it is in the octets that have come to it since its stage is there; absent where it takes no more part in a stream.
   public var head: UInt64?
-  /// Octets that have come to it, counted likewise.
+  /// How many those are.
   public var tail: UInt64?
-  /// Octets that it holds: from its head to its tail.
+  /// Octets that it holds, as they are now: those from its head to its tail with its edits.
   public var octetsHeld: UInt64?
+  /// Octets that it has let go, as they have left it.
+  public var octetsReleased: UInt64?
 
   public enum CodingKeys: String, CodingKey {
-    case direction, peer, flow, stage, name, kind, state, reason, head, tail
+    case direction, peer, flow, stage, name, kind, layer, state, reason, packets, head, tail
     case octetsHeld = "octets_held"
+    case octetsReleased = "octets_released"
   }
 }
 

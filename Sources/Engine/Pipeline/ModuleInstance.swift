@@ -40,6 +40,8 @@ struct ModuleInstance {
   var onFail = Flow.FailurePolicy.pass
   /// What it has asked to become of the connection.
   private(set) var fate: ModuleRequests.Fate?
+  /// What has come to it, where it gets packets or datagrams one by one: of its own direction, and of the peer direction.
+  private var traffic = (own: Traffic(), peer: Traffic())
 
   init(_ attached: AttachedModule, owner: Direction, tally: ModuleTally) {
     id = attached.id
@@ -74,20 +76,9 @@ struct ModuleInstance {
   /// Whether packets are shown to it.
   var isAtWork: Bool { !isOver && !isEnding }
 
-  /// What `flowctl conn show` calls the state.
-  var stateName: String {
-    switch state {
-    case .working: "working"
-    case .retiring: "retiring"
-    case .offloaded: "offloaded"
-    case .failed(let reason): "failed: \(reason)"
-    }
-  }
-
-  /// What is told of one that takes no more part.
-  var remains: ConnectionInfo.Module {
-    ConnectionInfo.Module(
-      id: id, direction: ConnectionIdentity.Direction(owner), isPeer: false, head: 0, tail: 0, state: stateName)
+  /// Why it has failed, where it has.
+  var failure: String? {
+    if case .failed(let reason) = state { reason } else { nil }
   }
 
   /// Whether something is to be done about it.
@@ -105,13 +96,11 @@ struct ModuleInstance {
     if !isOver { state = .failed(reason) }
   }
 
-  /// Counts what was done on a thread of its own.
+  /// Counts the edits that were made on a thread of its own.
   func count(_ part: ModuleReturn) {
-    tally.common.octetsOut += UInt64(part.released)
     tally.common.edits += part.edits.count
     tally.common.octetsRemoved += part.edits.removed
     tally.common.octetsInserted += part.edits.inserted
-    tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
     count(own: part.own)
   }
 
@@ -135,6 +124,23 @@ struct ModuleInstance {
     fate = fate ?? requests.fate
     if requests.isOffloading, state == .working { state = .offloaded }
     if let fault = requests.fault { fail(fault) }
+  }
+
+  /// Whether the packet or datagram that it has just seen goes no further.
+  var hasEndedTheWay: Bool { fate != nil || (failure != nil && onFail.fate != nil) }
+
+  func traffic(isPeer: Bool) -> Traffic { isPeer ? traffic.peer : traffic.own }
+
+  /// Counts a packet or datagram that has come to it, of so many octets.
+  mutating func takeNote(ofArrival octets: Int, isPeer: Bool) {
+    tally.common.octetsIn += UInt64(octets)
+    if isPeer { traffic.peer.note(arrival: octets) } else { traffic.own.note(arrival: octets) }
+  }
+
+  /// Counts one that goes on with so many octets.
+  mutating func takeNote(ofRelease octets: Int, isPeer: Bool) {
+    tally.common.octetsOut += UInt64(octets)
+    if isPeer { traffic.peer.released += UInt64(octets) } else { traffic.own.released += UInt64(octets) }
   }
 
   /// Puts it to work on a thread of its own, where it is to get its packets there and does not yet.

@@ -26,6 +26,11 @@ struct PacketInHand {
   /// Behind its last octet, link-layer padding left out.
   var end: UInt32 { start + UInt32(headers.ip.totalLength) }
 
+  /// How many of its octets modules of `layer` are shown.
+  func count(at layer: ModuleDescription.Layer) -> Int {
+    headers.ip.totalLength - (layer == .ip ? 0 : headers.ip.headerLength)
+  }
+
   /// Its octets.
   func bytes(in pool: SlabPool) -> UnsafeRawBufferPointer { unsafe pool.bytes(slab, start, end) }
 
@@ -76,7 +81,6 @@ extension PacketHeaders {
 
 /// What has come of showing a packet to a module.
 struct Showing: Sendable {
-  var octets: Int
   var edits: UInt64
   var requests: ModuleRequests
   /// What the module wants to become of the packet, nil where it goes on.
@@ -120,7 +124,7 @@ extension PacketInHand {
     var requests = window.requests
     requests.fate = nil
     if layer == .ip { requests.isOffloading = false }
-    return Showing(octets: Int(end - first), edits: window.edits, requests: requests, fate: fate)
+    return Showing(edits: window.edits, requests: requests, fate: fate)
   }
 }
 
@@ -129,18 +133,31 @@ extension ModuleInstance {
   mutating func see(
     _ packet: inout PacketInHand, isPeer: Bool, identity: ConnectionIdentity, _ environment: inout Environment
   ) -> ModuleRequests.Fate? {
+    let octets = packet.count(at: description.layer)
+    takeNote(ofArrival: octets, isPeer: isPeer)
     let showing = unsafe packet.show(
       to: &module, description, isPeer: isPeer, identity: identity, own: tally.own, in: environment.pool,
       at: environment.now)
-    take(showing, connection: identity.id, &environment)
+    take(showing, octets, isPeer: isPeer, connection: identity.id, &environment)
     return showing.fate
   }
 
-  /// Takes over what has come of showing a packet.
-  mutating func take(_ showing: Showing, connection: UInt64, _ environment: inout Environment) {
-    tally.common.octetsIn += UInt64(showing.octets)
+  /// Takes over what has come of lending a packet to its thread, which may have ended before it was shown.
+  mutating func take(_ lent: LentPacket, connection: UInt64, _ environment: inout Environment) {
+    count(own: lent.own)
+    guard let showing = lent.showing else {
+      if !hasEndedTheWay { takeNote(ofRelease: lent.octets, isPeer: lent.isPeer) }
+      return
+    }
+    take(showing, lent.octets, isPeer: lent.isPeer, connection: connection, &environment)
+  }
+
+  /// Takes over what has come of showing a packet of so many octets.
+  private mutating func take(
+    _ showing: Showing, _ octets: Int, isPeer: Bool, connection: UInt64, _ environment: inout Environment
+  ) {
     tally.common.edits += showing.edits
-    if showing.fate == nil { tally.common.octetsOut += UInt64(showing.octets) }
     take(showing.requests, connection: connection, &environment)
+    if showing.fate == nil, !hasEndedTheWay { takeNote(ofRelease: octets, isPeer: isPeer) }
   }
 }

@@ -66,9 +66,9 @@ struct PacketModules {
     instances[index].report(reason, connection: 0, &environment)
   }
 
-  /// Takes over what has come of showing a packet to the module at `index` on its thread.
-  mutating func take(_ showing: Showing, of index: Int, _ environment: inout Environment) {
-    instances[index].take(showing, connection: 0, &environment)
+  /// Takes over what has come of lending a packet to the thread of the module at `index`.
+  mutating func take(_ lent: LentPacket, of index: Int, _ environment: inout Environment) {
+    instances[index].take(lent, connection: 0, &environment)
     reportFailure(index, &environment)
   }
 
@@ -192,6 +192,22 @@ struct PacketModules {
         arrivals: steps(index < own.count ? own[index].arrivals : []) { own[$0].departures },
         departures: steps(index < own.count ? own[index].departures : []) { own[$0].arrivals })
     }
+  }
+}
+
+extension PacketModules {
+  /// What has come, of all packets of its flow, to each module that packets of a direction of a connection meet.
+  ///
+  /// - Parameter flow: the ``Flow/id`` of that direction; nil where no packet of it has been seen.
+  func positions(
+    _ flow: UInt32??, _ direction: Direction, _ configuration: Configuration
+  ) -> (arrivals: [ConnectionInfo.Module], departures: [ConnectionInfo.Module]) {
+    guard let flow else { return ([], []) }
+    let road = road(flow.flatMap(configuration.index))
+    func positions(_ steps: [Step]) -> [ConnectionInfo.Module] {
+      steps.map { instances[$0.instance].position(direction, isPeer: $0.isPeer, isEnded: false) }
+    }
+    return (positions(road.arrivals), positions(road.departures))
   }
 }
 

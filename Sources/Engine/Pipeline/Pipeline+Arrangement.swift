@@ -29,6 +29,7 @@ extension Pipeline {
           var fresh = member
           fresh.head = tail
           fresh.handed = tail
+          fresh.counted = stage.came
           return stay.first { $0.isSame(as: member) } ?? fresh
         } + stay.filter { member in !wanted.contains { $0.contains { $0.isSame(as: member) } } }
       stage.renew()
@@ -92,7 +93,7 @@ extension Pipeline {
       var left = SegmentQueue()
       stages[index].release(to: &left, in: pool)
       if index + 1 < stages.count {
-        left.move(all: &stages[index + 1].input)
+        stages[index + 1].takeIn(&left)
       } else {
         left.move(all: &rest)
       }

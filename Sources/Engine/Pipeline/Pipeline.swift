@@ -15,6 +15,8 @@ struct Pipeline {
     private var heads = Heap<Head>()
     /// Octets that have left the stage, modulo 2^64: where `input` begins.
     private var passed: UInt64 = 0
+    /// Octets that have come to the stage, likewise.
+    fileprivate(set) var came: UInt64 = 0
 
     private struct Head: Comparable {
       var position: UInt64
@@ -37,11 +39,19 @@ struct Pipeline {
       return heads.min.map { Int(truncatingIfNeeded: $0.position &- passed) } ?? 0
     }
 
-    /// Where the head of a member stands, and the tail of all: octets since the stage is there.
-    func head(of member: Member) -> UInt64 { passed &+ UInt64(member.head) }
-    var tail: UInt64 { passed &+ UInt64(input.count) }
+    /// Octets that a member has let go, as they have left it, since the stage is there.
+    func released(by member: Member) -> UInt64 { passed &+ UInt64(member.head) }
 
-    private func position(_ member: Int) -> UInt64 { head(of: members[member]) }
+    /// Octets that a member has in its hands, as they are now.
+    func held(by member: Member) -> Int { input.count - member.head }
+
+    private func position(_ member: Int) -> UInt64 { released(by: members[member]) }
+
+    /// Octets that have come to a member since this was asked last.
+    mutating func news(for member: Int) -> UInt64 {
+      defer { members[member].counted = came }
+      return came &- members[member].counted
+    }
 
     /// Moves the head of a member on.
     mutating func advance(_ member: Int, by octets: Int) {
@@ -52,6 +62,11 @@ struct Pipeline {
     /// Moves everything in `stream` to the tail. A stage with nothing in it has no memory for it either.
     mutating func takeIn(_ stream: inout SegmentQueue, _ spares: inout SpareQueues) {
       if input.isEmpty { input = spares.take() }
+      takeIn(&stream)
+    }
+
+    mutating func takeIn(_ stream: inout SegmentQueue) {
+      came &+= UInt64(stream.count)
       stream.move(all: &input)
     }
 
@@ -64,27 +79,37 @@ struct Pipeline {
     /// Moves what all members have released to the end of `stream`.
     mutating func release(to stream: inout SegmentQueue, in pool: SlabPool) {
       let count = released()
+      passed &+= UInt64(returned.count)
       returned.move(all: &stream)
       // What was removed in front of octets that a thread has is in its hands as well.
       guard count > 0 || members.allSatisfy({ $0.handed == 0 }) else { return }
       input.move(first: count, to: &stream, in: pool)
-      move(by: count)
+      passed &+= UInt64(count)
+      shift(by: count)
     }
 
     /// Drops what an editor on a thread of its own has taken; what it made of it is in ``returned``.
     mutating func drop(octets: Int, numbers: Int, in pool: SlabPool) {
       input.drop(octets: octets, numbers: numbers, in: pool)
-      move(by: octets)
+      shift(by: octets)
       // Its head is where the input begins.
       members[0].head = 0
     }
 
-    private mutating func move(by octets: Int) {
-      passed &+= UInt64(octets)
+    /// Takes note that so many octets are gone in front of the input.
+    private mutating func shift(by octets: Int) {
       for index in members.indices {
         members[index].head -= octets
         members[index].handed = max(0, members[index].handed - octets)
       }
+    }
+
+    /// Drops what is in it.
+    mutating func removeAll(in pool: SlabPool) {
+      input.removeAll(in: pool)
+      returned.removeAll(in: pool)
+      for index in members.indices { (members[index].head, members[index].handed) = (0, 0) }
+      renew()
     }
 
     /// Whether nothing is left to be done behind the end of the stream.
@@ -115,6 +140,8 @@ struct Pipeline {
     var head = 0
     /// Octets of the stage's input that its thread has been given, where it has one.
     var handed = 0
+    /// How many of the octets that have come to the stage are counted as its own.
+    var counted: UInt64 = 0
 
     init(instance: Int, isPeer: Bool) {
       instanceIndex = UInt32(instance)
@@ -217,6 +244,8 @@ struct Pipeline {
     for index in stages.indices {
       stages[index].takeIn(&stream, &environment.spareQueues)
       for member in stages[index].members.indices {
+        let news = stages[index].news(for: member)
+        if news > 0 { instances[stages[index].members[member].instance].tally.common.octetsIn += news }
         if let exchange = instances[stages[index].members[member].instance].exchange {
           hand(index, member, isEnded, patience, exchange, instances, environment.now)
         } else if !instances[stages[index].members[member].instance].isThreadGone {
@@ -254,17 +283,19 @@ struct Pipeline {
   ) -> Wait? {
     for index in stages.indices {
       guard rest != nil || stages[index].members.contains(where: { instances[$0.instance].packets != nil }) else {
-        show(
+        let isEnded = show(
           &datagram, index, stages[index].members.indices, mayEdit: mayEdit, limit: limit, identity, &instances,
           &environment)
+        if isEnded { return nil }
         continue
       }
       for member in stages[index].members.indices {
         let state = stages[index].members[member]
         if let rest, !rest.contains(Step(state, instances)) { continue }
         guard let exchange = instances[state.instance].packets else {
-          show(
+          let isEnded = show(
             &datagram, index, member..<member + 1, mayEdit: mayEdit, limit: limit, identity, &instances, &environment)
+          if isEnded { return nil }
           continue
         }
         guard !mayEdit else {
@@ -284,31 +315,38 @@ struct Pipeline {
       + stages[(index + 1)...].flatMap { Step.list($0.members[...], instances) }
   }
 
-  /// Shows a datagram to the `chosen` members of the stage at `index`; it comes out again.
+  /// Shows a datagram to the `chosen` members of the stage at `index`; it comes out again. Says whether one of them has ended its
+  /// way.
   private mutating func show(
     _ datagram: inout SegmentQueue, _ index: Int, _ chosen: Range<Int>, mayEdit: Bool, limit: Int,
     _ identity: ConnectionIdentity, _ instances: inout [ModuleInstance], _ environment: inout Environment
-  ) {
+  ) -> Bool {
+    var isEnded = false
     stages[index].takeIn(&datagram, &environment.spareQueues)
     for member in stages[index].members.indices where unreleased(index, member) > 0 {
       let instance = stages[index].members[member].instance
-      if chosen.contains(member), !instances[instance].isOver {
+      let isPeer = stages[index].members[member].isPeer
+      if !isEnded, chosen.contains(member), !instances[instance].isOver {
         guard mayEdit || instances[instance].description.access == .read else {
           instances[instance].tally.common.unseen += 1
           stages[index].advance(member, by: unreleased(index, member))
           continue
         }
+        instances[instance].takeNote(ofArrival: stages[index].input.count, isPeer: isPeer)
         _ = pass(index, member, true, false, isDatagram: true, identity, &instances, &environment)
         if stages[index].input.count > limit {
           instances[instance].fail(Self.tooLong(stages[index].input.count, limit))
         }
-        let left = unreleased(index, member)
-        if left > 0 { instances[instance].tally.common.forcedReleases += 1 }
-        instances[instance].tally.common.octetsOut += UInt64(left)
+        isEnded = instances[instance].hasEndedTheWay
+        if !isEnded {
+          if unreleased(index, member) > 0 { instances[instance].tally.common.forcedReleases += 1 }
+          instances[instance].takeNote(ofRelease: stages[index].input.count, isPeer: isPeer)
+        }
       }
       stages[index].advance(member, by: unreleased(index, member))
     }
     stages[index].release(to: &datagram, in: environment.pool, &environment.spareQueues)
+    return isEnded
   }
 
   /// What is wrong with a datagram of `count` octets.
@@ -335,7 +373,8 @@ struct Pipeline {
       isForced = true
     }
     let left = unreleased(index, member)
-    if isForced, left > 0 {
+    // Of a connection that the module ends nothing goes on.
+    if isForced, left > 0, instances[instance].fate == nil {
       // The module did not release what it had to: it goes on unedited.
       let tally = instances[instance].tally
       tally.common.forcedReleases += 1
@@ -380,12 +419,10 @@ struct Pipeline {
       window.fail("it threw: \(error)")
     }
     let released = window.released
-    tally.common.octetsOut += UInt64(released)
+    if !isDatagram { tally.common.octetsOut += UInt64(released) }
     tally.common.edits += window.edits
     tally.common.octetsRemoved += window.removed
     tally.common.octetsInserted += window.inserted
-    // What came in is what went out and what is still held, without the edits.
-    tally.common.octetsIn = tally.common.octetsOut &+ tally.common.octetsRemoved &- tally.common.octetsInserted
     if let wake = window.requests.wake { stages[index].members[member].wakeTime = environment.now + wake }
     instances[state.instance].take(window.requests, connection: identity.id, &environment)
     var (queue, spare) = window.takeQueues()
@@ -395,22 +432,9 @@ struct Pipeline {
     return released
   }
 
-  /// Where each member stands.
-  func positions(_ direction: Direction, _ instances: [ModuleInstance]) -> [ConnectionInfo.Module] {
-    stages.flatMap { stage in
-      stage.members.map { member in
-        let instance = instances[member.instance]
-        return ConnectionInfo.Module(
-          id: instance.id, direction: ConnectionIdentity.Direction(direction), isPeer: member.isPeer,
-          head: stage.head(of: member), tail: stage.tail, state: instance.stateName)
-      }
-    }
-  }
-
   mutating func removeAll(in pool: SlabPool) {
     for index in stages.indices {
-      stages[index].input.removeAll(in: pool)
-      stages[index].returned.removeAll(in: pool)
+      stages[index].removeAll(in: pool)
     }
   }
 }

@@ -71,9 +71,10 @@ extension Connection {
     for (index, member) in members.enumerated() {
       if let rest, !rest.contains(Pipeline.Step(member, instances)) { continue }
       if let exchange = instances[member.instance].packets {
-        environment.lend(
+        let isLent = environment.lend(
           packet, passage, to: exchange, isPeer: member.isPeer, identity: identity(direction),
           .segment(side, rest: Pipeline.Step.list(members[(index + 1)...], instances), leaving))
+        if isLent { instances[member.instance].takeNote(ofArrival: packet.count(at: .tcp), isPeer: member.isPeer) }
         return .lent
       }
       guard instances[member.instance].isAtWork else { continue }
@@ -91,8 +92,7 @@ extension Connection {
     _ lent: LentPacket, from exchange: PacketExchange, _ environment: inout Environment
   ) -> ModuleRequests.Fate? {
     if let index = instances.firstIndex(where: { $0.packets === exchange }) {
-      instances[index].count(own: lent.own)
-      if let showing = lent.showing { instances[index].take(showing, connection: id, &environment) }
+      instances[index].take(lent, connection: id, &environment)
       heedModules(&environment)
     }
     return phase == .cut ? .drop : lent.showing?.fate
@@ -346,12 +346,13 @@ extension Connection {
     let direction = part.isPeer ? instances[index].owner.opposite : instances[index].owner
     instances[index].count(part)
     instances[index].take(part.requests, connection: id, &environment)
+    if instances[index].fate == nil { instances[index].tally.common.octetsOut += UInt64(part.released) }
     halves[direction].pipeline.take(part, of: index, instances, &environment)
     if part.isStaying { instances[index].isStaying = true }
     guard part.isGone else { return true }
     instances[index].exchange = nil
     instances[index].isThreadGone = true
-    if instances[index].state == .working { instances[index].state = .offloaded }
+    if instances[index].state == .working, instances[index].fate == nil { instances[index].state = .offloaded }
     return true
   }
 

@@ -94,7 +94,7 @@ extension Connection {
     return ConnectionInfo(
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, state: state, isEdited: isEdited, age: now - opened, idle: now - lastPacket,
-      toServer: info(.toServer), toClient: info(.toClient), modules: modulePositions)
+      toServer: info(.toServer), toClient: info(.toClient), modules: modulePositions { _ in ([], []) })
   }
 
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
@@ -107,8 +107,30 @@ extension Connection {
   }
 
   /// Where its modules stand, in the order of the stages.
-  var modulePositions: [ConnectionInfo.Module] {
-    Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
-      + instances.filter(\.isOver).map(\.remains)
+  ///
+  /// - Parameter outer: those of the layer `ip` that its packets of a direction meet in front of these and behind.
+  func modulePositions(
+    _ outer: (Direction) -> (arrivals: [ConnectionInfo.Module], departures: [ConnectionInfo.Module])
+  ) -> [ConnectionInfo.Module] {
+    let isEnded = phase == .timeWait || phase == .closed || phase == .cut
+    var list: [ConnectionInfo.Module] = []
+    var staying: Set<Int> = []
+    for direction in Direction.allCases {
+      let (arrivals, departures) = outer(direction)
+      list += arrivals
+      list += instances.positions(of: self[direction].arrivals, direction, isEnded: isEnded)
+      list += instances.positions(in: self[direction].pipeline, direction, isEnded: isEnded)
+      list += instances.positions(of: self[direction].departures, direction, isEnded: isEnded)
+      list += departures
+      let packetMembers = self[direction].arrivals + self[direction].departures
+      staying.formUnion((packetMembers + self[direction].pipeline.stages.flatMap(\.members)).map(\.instance))
+    }
+    for index in instances.indices where instances[index].isOver && !staying.contains(index) {
+      let instance = instances[index]
+      list.append(
+        instance.description.layer == .tcp
+          ? instance.position(instance.owner, isPeer: false, isEnded: isEnded) : instance.remains(isEnded: isEnded))
+    }
+    return list
   }
 }

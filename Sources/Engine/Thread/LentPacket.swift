@@ -40,6 +40,8 @@ final class LentPacket: @unchecked Sendable {
   let identity: ConnectionIdentity
   let course: Course
   private(set) var passage: Passage
+  /// Octets that the module is shown of it.
+  let octets: Int
   /// Octets of memory that it takes.
   let cost: Int
   /// The payload of a datagram as it is at this point, with references of the engine's.
@@ -53,7 +55,7 @@ final class LentPacket: @unchecked Sendable {
 
   init(
     _ packet: PacketInHand, isPeer: Bool, identity: ConnectionIdentity, course: Course, passage: Passage,
-    cost: Int
+    octets: Int, cost: Int
   ) {
     self.packet = packet
     self.isPeer = isPeer
@@ -62,6 +64,7 @@ final class LentPacket: @unchecked Sendable {
     self.passage = passage
     // The packet that would have been is dropped.
     self.passage.metadata.isSummedLater = false
+    self.octets = octets
     self.cost = cost
   }
 }

@@ -34,6 +34,8 @@ import Synchronization
   /// Octets in the thread's hands, as the engine counts them, and how many may be.
   private var octets = 0
   private let limit: Int
+  /// The same as the module is shown them, of its own direction and of the peer direction.
+  private var held = (own: 0, peer: 0)
 
   /// The thread's: how the module is now.
   private var current: ModuleDescription
@@ -61,14 +63,19 @@ import Synchronization
   func lend(_ packet: LentPacket) -> Bool {
     guard hasRoom(for: packet.cost), ring.push(packet) else { return false }
     octets += packet.cost
+    if packet.isPeer { held.peer += packet.octets } else { held.own += packet.octets }
     wake()
     return true
   }
 
+  /// Octets that the module has been lent, as it is shown them, and that have not been taken back.
+  func held(isPeer: Bool) -> Int { isPeer ? held.peer : held.own }
+
   /// The next packet that is back; once the thread is gone also those that it has not worked at.
   func takeBack() -> LentPacket? {
-    let packet = ring.takeBack(isLeft: isGone)
-    octets -= packet?.cost ?? 0
+    guard let packet = ring.takeBack(isLeft: isGone) else { return nil }
+    octets -= packet.cost
+    if packet.isPeer { held.peer -= packet.octets } else { held.own -= packet.octets }
     return packet
   }
 

@@ -79,15 +79,26 @@ struct Association: ~Copyable {
       serverPort: server.port, direction: ConnectionIdentity.Direction(direction))
   }
 
+  /// Takes note that a datagram of so many octets is with the thread of a module.
+  mutating func lent(_ octets: Int, to wait: Pipeline.Wait) {
+    guard let index = instances.firstIndex(where: { $0.packets === wait.exchange }) else { return }
+    instances[index].takeNote(ofArrival: octets, isPeer: wait.isPeer)
+  }
+
   /// Takes over what has come of showing a datagram to a module on its thread. Returns what is to become of it; nil where it goes
   /// on with what it is then.
   mutating func take(
     _ lent: LentPacket, from exchange: PacketExchange, _ environment: inout Environment
   ) -> ModuleRequests.Fate? {
-    if let index = instances.firstIndex(where: { $0.packets === exchange }), let returned = lent.returned {
-      instances[index].count(returned)
-      if returned.taken.octets > 0 { instances[index].tally.common.forcedReleases += 1 }
-      instances[index].take(returned.requests, connection: id, &environment)
+    if let index = instances.firstIndex(where: { $0.packets === exchange }) {
+      if let returned = lent.returned {
+        instances[index].count(returned)
+        instances[index].take(returned.requests, connection: id, &environment)
+      }
+      if !instances[index].hasEndedTheWay {
+        if lent.returned.map({ $0.taken.octets > 0 }) ?? false { instances[index].tally.common.forcedReleases += 1 }
+        instances[index].takeNote(ofRelease: lent.returned?.released ?? lent.octets, isPeer: lent.isPeer)
+      }
     }
     let asked = heedModules(&environment)
     return fate ?? asked
@@ -237,13 +248,32 @@ struct Association: ~Copyable {
       id: id, clientAddress: client.address, clientPort: client.port, serverAddress: server.address,
       serverPort: server.port, state: isOffloaded ? "offloaded" : fate == nil ? "udp" : "cut", isEdited: isEdited,
       age: now - opened, idle: now - lastDatagram, toServer: info(.toServer), toClient: info(.toClient),
-      modules: Direction.allCases.flatMap { direction in self[direction].pipeline.positions(direction, instances) }
-        + instances.filter(\.isOver).map(\.remains) + bystanders.map(\.info))
+      modules: modulePositions { _ in ([], []) })
   }
 
   private func info(_ direction: Direction) -> ConnectionInfo.Direction {
-    ConnectionInfo.Direction(
-      flow: self[direction].flow, octetsIn: self[direction].octetsIn, octetsOut: self[direction].octetsOut, held: 0,
+    let held = instances.reduce(0) { sum, instance in
+      sum + (instance.packets?.held(isPeer: instance.owner != direction) ?? 0)
+    }
+    return ConnectionInfo.Direction(
+      flow: self[direction].flow, octetsIn: self[direction].octetsIn, octetsOut: self[direction].octetsOut, held: held,
       unacknowledged: 0, shift: 0, mapEntries: 0)
+  }
+
+  /// Where its modules stand; see ``Connection/modulePositions(_:)``.
+  func modulePositions(
+    _ outer: (Direction) -> (arrivals: [ConnectionInfo.Module], departures: [ConnectionInfo.Module])
+  ) -> [ConnectionInfo.Module] {
+    var list: [ConnectionInfo.Module] = []
+    for direction in Direction.allCases {
+      let (arrivals, departures) = outer(direction)
+      let members = self[direction].pipeline.stages.flatMap(\.members)
+      list += arrivals + instances.positions(of: members, direction, isEnded: fate != nil) + departures
+    }
+    let staying = Set(Direction.allCases.flatMap { self[$0].pipeline.stages.flatMap { $0.members.map(\.instance) } })
+    for index in instances.indices where instances[index].isOver && !staying.contains(index) {
+      list.append(instances[index].position(instances[index].owner, isPeer: false, isEnded: fate != nil))
+    }
+    return list + bystanders.map(\.info)
   }
 }

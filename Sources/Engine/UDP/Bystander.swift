@@ -34,7 +34,7 @@ struct Bystander {
 
   var info: ConnectionInfo.Module {
     ConnectionInfo.Module(
-      id: id, direction: ConnectionIdentity.Direction(owner), isPeer: false, head: 0, tail: 0,
+      id: id, direction: ConnectionIdentity.Direction(owner), isPeer: false,
       state: "skipped: \(Self.reason)")
   }
 }

@@ -41,13 +41,14 @@ struct ConnectionShowCommand: GrammarCommand {
 
   private static func modules(_ modules: [ModulePosition]) -> Table {
     var table = Table(
-      .text("DIRECTION"), .text("FLOW"), .number("STAGE"), .text("NAME"), .text("KIND"), .number("HEAD"),
-      .number("TAIL"), .number("HELD"), .text("STATE"))
+      .text("DIRECTION"), .text("FLOW"), .number("STAGE"), .text("NAME"), .text("KIND"), .text("LAYER"),
+      .number("PACKETS"), .number("HEAD"), .number("TAIL"), .number("HELD"), .number("RELEASED"), .text("STATE"))
+    func number(_ value: UInt64?) -> String { value.map(String.init) ?? "-" }
     table.rows = modules.map { module in
       [
         module.direction + (module.peer ? " (peer)" : ""), module.flow ?? "-", module.stage.map(String.init) ?? "-",
-        module.name ?? "-", module.kind ?? "-", module.head.map(String.init) ?? "-",
-        module.tail.map(String.init) ?? "-", module.octetsHeld.map(String.init) ?? "-",
+        module.name ?? "-", module.kind ?? "-", module.layer ?? "-", number(module.packets), number(module.head),
+        number(module.tail), number(module.octetsHeld), number(module.octetsReleased),
         module.state + (module.reason.map { ": " + Terminal.printable($0) } ?? ""),
       ]
     }

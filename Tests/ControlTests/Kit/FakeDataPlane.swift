@@ -97,15 +97,23 @@ final class FakeDataPlane: DataPlane, Sendable {
           age: .seconds(65), idle: .milliseconds(20),
           toServer: direction(flow.id, in: 100, held: 5, shift: -3), toClient: direction(in: 20_480),
           modules: [
-            .init(id: modules[0], direction: .toServer, isPeer: false, head: 95, tail: 100, state: "working"),
+            .init(
+              id: modules[0], direction: .toServer, isPeer: false, head: 95, tail: 100, held: 7, released: 90,
+              state: "working"),
             .init(id: modules[1], direction: .toServer, isPeer: false, head: 97, tail: 97, state: "retiring"),
             .init(id: 999, direction: .toClient, isPeer: true, head: 0, tail: 7, state: "retiring"),
             .init(
               id: modules[1], direction: .toServer, isPeer: false, head: 0, tail: 0,
               state: "failed: it threw: \u{1b}[2J: no"),
             .init(
-              id: modules[1], direction: .toServer, isPeer: false, head: 0, tail: 0,
-              state: "skipped: it reads from a stream"),
+              id: modules[1], direction: .toServer, isPeer: false, state: "skipped: it reads from a stream"),
+            .init(
+              id: modules[1], direction: .toClient, isPeer: false, head: 40, tail: 60, released: 30, packets: 3,
+              state: "failed: no"),
+            // Of modules that have been detached since.
+            .init(id: 998, direction: .toServer, isPeer: false, head: 9, tail: 9, state: "ended"),
+            .init(id: 997, direction: .toServer, isPeer: false, state: "offloaded"),
+            .init(id: 996, direction: .toServer, isPeer: false, head: 9, tail: 9, state: "working"),
           ]),
         ConnectionInfo(
           id: 2, clientAddress: IPAddress(high: 0x2001_0db8_0000_0000, low: 1), clientPort: 40_000,
