@@ -160,6 +160,8 @@ public struct Statistics: Sendable {
   public var flows: [UInt32: FlowCounters] = [:]
   /// By ``AttachedModule/id``; `own` in the order of ``ModuleDescription/counters``.
   public var modules: [UInt32: (common: ModuleCounters, own: [UInt64])] = [:]
+  /// Why modules of the layer `ip` have failed, by ``AttachedModule/id``: such a module sees no more of its flow until it is set anew.
+  public var failures: [UInt32: String] = [:]
   /// What the kernel's side of the workers has counted, by name; none without one.
   public var kernel: [String: UInt64] = [:]
   /// Connections in the table now.
@@ -184,6 +186,7 @@ public struct Statistics: Sendable {
       for index in sum.own.indices { sum.own[index] &+= counters.own[index] }
       modules[id] = sum
     }
+    failures.merge(other.failures) { first, _ in first }
     kernel.merge(other.kernel, uniquingKeysWith: &+)
     connections += other.connections
     memoryInUse += other.memoryInUse

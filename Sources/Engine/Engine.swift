@@ -652,6 +652,7 @@ public struct Engine: ~Copyable {
         statistics.modules[attached.id] = (tally.common, unsafe Array(tally.own))
       }
     }
+    statistics.failures = packetModules.failures
     statistics.connections = connections.count
     let tables = connections.memory + associations.memory
     statistics.memoryInUse = environment.pool.inUse + tables

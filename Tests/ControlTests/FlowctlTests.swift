@@ -277,9 +277,9 @@ struct FlowctlTests {
     let server = try scene()
     server.dataPlane.show(try #require(server.dataPlane.flows.first))
     let text = """
-      FLOW  STAGE  NAME  KIND  LAYER  ACCESS  RUN       IN  OUT     HELD  FAILED  UNSEEN  ARGUMENTS
-      web       1  swap  swap  app    edit    inline  10 B  8 B  2.0 KiB       1       3  from=a 'to=b c'
-      web       2  look  look  app    read    inline   0 B  0 B      0 B       0       0
+      FLOW  STAGE  NAME  KIND  LAYER  ACCESS  RUN       IN  OUT     HELD  FAILED  UNSEEN  ARGUMENTS        STATE
+      web       1  swap  swap  app    edit    inline  10 B  8 B  2.0 KiB       1       3  from=a 'to=b c'  working
+      web       2  look  look  app    read    inline   0 B  0 B      0 B       0       0                   failed: it threw: \\x1b[2J: no
 
       """
     #expect(try server.flowctl("pm", "list").output == text)
@@ -288,6 +288,9 @@ struct FlowctlTests {
     let reply = try #require(try json(server.flowctl("pm", "list", "-j")))
     let swap = try #require((reply["modules"] as? [[String: Any]])?.first)
     #expect(swap["octets_held"] as? Int == 2048)
+    #expect(swap["state"] as? String == "working" && swap["reason"] == nil)
+    let look = try #require((reply["modules"] as? [[String: Any]])?.last)
+    #expect(look["state"] as? String == "failed" && look["reason"] as? String == "it threw: \u{1b}[2J: no")
     #expect((swap["counters"] as? [String: Int])?["octets_out"] == 8)
     #expect((swap["counters"] as? [String: Int])?["failures"] == 1)
     #expect(swap["layer"] as? String == "app")

@@ -123,6 +123,8 @@ extension ModuleList {
           var instance = instance
           instance.counters = (statistics.modules[module.id]?.common ?? ModuleCounters()).byName
           instance.octetsHeld = held[module.id] ?? 0
+          instance.reason = statistics.failures[module.id]
+          instance.state = instance.reason == nil ? "working" : "failed"
           return instance
         }
       })

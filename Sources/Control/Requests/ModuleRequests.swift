@@ -200,9 +200,14 @@ public struct ModuleInstance: Codable, Equatable, Sendable {
   public var counters: [String: UInt64]?
   /// Octets that it holds now, all connections together; in the reply to `pm list` only.
   public var octetsHeld: Int?
+  /// `working`; or `failed`, of a module of the layer `ip` that sees no more of its flow until it is set anew; in the reply to
+  /// `pm list` only.
+  public var state: String?
+  /// Why it has failed.
+  public var reason: String?
 
   public enum CodingKeys: String, CodingKey {
-    case flow, stage, name, kind, layer, access, run, arguments, revision, counters
+    case flow, stage, name, kind, layer, access, run, arguments, revision, counters, state, reason
     case octetsHeld = "octets_held"
   }
 }

@@ -96,6 +96,15 @@ struct ModuleInstance {
     if !isOver { state = .failed(reason) }
   }
 
+  /// Notes that it held `left` octets for longer than it may, or at one time `excess`, which is more than it may.
+  mutating func failHolding(_ left: Int, excess: Int?) {
+    guard let excess else {
+      fail("it held \(left) octets for longer than the \(holdTime / .milliseconds(1)) ms that it may")
+      return
+    }
+    fail("it held \(excess) octets, and may hold \(description.holdLimit)")
+  }
+
   /// Counts the edits that were made on a thread of its own.
   func count(_ part: ModuleReturn) {
     tally.common.edits += part.edits.count

@@ -196,6 +196,13 @@ struct PacketModules {
 }
 
 extension PacketModules {
+  /// Why those have failed that have, by ``AttachedModule/id``.
+  var failures: [UInt32: String] {
+    var failures: [UInt32: String] = [:]
+    for instance in instances where !instance.isEnding { failures[instance.id] = instance.failure }
+    return failures
+  }
+
   /// What has come, of all packets of its flow, to each module that packets of a direction of a connection meet.
   ///
   /// - Parameter flow: the ``Flow/id`` of that direction; nil where no packet of it has been seen.

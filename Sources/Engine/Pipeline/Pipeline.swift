@@ -368,7 +368,9 @@ struct Pipeline {
       } ?? false
     var isForced = (isEnded && !instances[instance].description.paces) || isExpired
     var released = pass(index, member, isForced, isEnded, identity, &instances, &environment)
+    var excess: Int?
     if !isForced, unreleased(index, member) > instances[instance].description.holdLimit {
+      excess = unreleased(index, member)
       released += pass(index, member, true, isEnded, identity, &instances, &environment)
       isForced = true
     }
@@ -380,7 +382,7 @@ struct Pipeline {
       tally.common.forcedReleases += 1
       tally.common.octetsOut += UInt64(left)
       stages[index].advance(member, by: left)
-      if !isEnded { instances[instance].fail("it held \(left) octets for longer than it may") }
+      if !isEnded { instances[instance].failHolding(left, excess: excess) }
     }
     stages[index].members[member].isEnded = isEnded
     if unreleased(index, member) == 0 {

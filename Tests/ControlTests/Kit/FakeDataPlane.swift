@@ -90,6 +90,7 @@ final class FakeDataPlane: DataPlane, Sendable {
       $0.statistics.flows[flow.id] = counters
       $0.statistics.modules[modules[0]] = (common, [2, 5])
       $0.held = [modules[0]: 2048]
+      $0.statistics.failures = [modules[1]: "it threw: \u{1b}[2J: no"]
       $0.connections = [
         ConnectionInfo(
           id: 1, clientAddress: IPAddress(v4: 0xC000_0201), clientPort: 40_000,

@@ -55,8 +55,8 @@ struct Faulty: ProcessingModule {
     case .throwing: "it threw: Trouble()"
     case .releasingTooMuch: "it works at 0 to 4 of 3 octets"
     case .editingTheReleased: "it edits octets that it has released"
-    case .holdingForLong: "it held 3 octets for longer than it may"
-    case .holdingMuch: "it held 2001 octets for longer than it may"
+    case .holdingForLong: "it held 3 octets for longer than the 50 ms that it may"
+    case .holdingMuch: "it held 2001 octets, and may hold 2000"
     }
   }
 

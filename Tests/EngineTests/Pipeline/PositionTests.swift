@@ -132,9 +132,11 @@ import Testing
       _ = box.receive(DatagramTests.datagram("abc"), at: .zero)
       _ = box.settle(threads)
     }
+    #expect(box.engine.statistics.failures == [1: "it threw: Reason()"])
     #expect(box.lines.first == "1 to-server 2 packets 62/62 held 0 released 62 failed: it threw: Reason()")
     // Set anew it begins anew.
     box.attach([AttachedModule(1, Failing(at: 9), run: run, revision: 1), AttachedModule(2, Reader())])
+    #expect(box.engine.statistics.failures == [:])
     #expect(box.lines.first == "1 to-server 0 packets 0/0 held 0 released 0 working")
   }
 
