@@ -15,7 +15,8 @@ extension ModuleInstance {
   /// What has come to it, of one that gets packets or datagrams one by one.
   func position(_ direction: Direction, isPeer: Bool, isEnded: Bool) -> ConnectionInfo.Module {
     let traffic = traffic(isPeer: isPeer)
-    let held = UInt64(packets?.held(isPeer: isPeer) ?? 0)
+    // A connection that begins anew between the same ends takes its modules over, with what their threads have of the old one.
+    let held = min(UInt64(packets?.held(isPeer: isPeer) ?? 0), traffic.arrived)
     return ConnectionInfo.Module(
       id: id, direction: ConnectionIdentity.Direction(direction), isPeer: isPeer, head: traffic.arrived - held,
       tail: traffic.arrived, held: held, released: traffic.released, packets: traffic.packets,
