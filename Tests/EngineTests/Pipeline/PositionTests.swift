@@ -1,3 +1,4 @@
+import ModuleTesting
 import Testing
 
 @testable import Engine

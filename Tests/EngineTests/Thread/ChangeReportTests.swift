@@ -205,7 +205,7 @@ import Testing
     let threads = RealThreads()
     var talk = try Conversation.working([[AttachedModule(1, Reading(), run: .thread)]], threads: threads)
     _ = talk.fromServer(0, "abc", flags: end == .finish ? [.ack, .fin] : .ack)
-    for _ in 0..<20_000 where end != .finish && talk.box.engine.connections(limit: 1)[0].modules[0].head < 3 {
+    for _ in 0..<20_000 where end != .finish && (talk.box.engine.connections(limit: 1)[0].modules[0].head ?? 0) < 3 {
       usleep(500)
       _ = talk.collect()
     }
