@@ -32,7 +32,14 @@ import Testing
     var left: [TCPPacket] = []
     var id: UInt32 = 1
     let count = 4_000
+    // Threads that get no processor for a while must not be sent more than there is room for.
+    var patience = 20_000
     for number in 0..<count {
+      while number - left.count > 200, patience > 0 {
+        patience -= 1
+        usleep(500)
+        left += box.collect()
+      }
       if number % 97 == 0 {
         // Another parameter, others in their place, or none.
         if number % 2 == 0 { id += 10 }
