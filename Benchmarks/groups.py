@@ -479,6 +479,23 @@ def engine(bench):
     return group
 
 
+def pieces(bench):
+    """How fast the engine alone does what it does, packet for packet."""
+    group = Group("pieces", "the engine alone: pieces of work, by CPU time", "packets/s, or MiB/s")
+    program = kit.ROOT / "Benchmarks" / ".build" / "release" / "EngineCost"
+
+    def measure():
+        samples = {}
+        for line in kit.run([program, "rate"], timeout=120).stdout.splitlines():
+            work, packets, octets, nanoseconds = line.split("\t")
+            seconds = float(nanoseconds) / 1e9
+            samples[f"{work}: packets/s"] = Sample(int(packets) / seconds)
+            samples[f"{work}: MiB/s"] = Sample(int(octets) / MIB / seconds)
+        return samples
+    bench.turns(group, [measure])
+    return group
+
+
 GROWTH = {"connections": (1, 10, 100, 1_000, 10_000), "flows": (1, 10, 100, 1_000), "modules": (1, 2, 4, 8, 16),
           "edits": (1, 100, 10_000, 1_000_000)}
 
@@ -518,4 +535,4 @@ def ping(bench):
 
 
 ALL = {group.__name__: group for group in (
-    stream, roads, figure4, packets, page, streams, gso, small, latency, loss, engine, growth, ping)}
+    stream, roads, figure4, packets, page, streams, gso, small, latency, loss, engine, pieces, growth, ping)}

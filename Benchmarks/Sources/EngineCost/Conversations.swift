@@ -1,8 +1,12 @@
 import Engine
 
-/// An engine with one flow, `tcp,tcp_src=80`, and connections through it whose packets are made here.
+/// An engine with two flows of the same modules, `tcp,tcp_src=80` and `udp,udp_src=53`, and connections and associations
+/// through it whose packets are made here.
 struct Conversations: ~Copyable {
   var engine: Engine
+  /// What the engine was given from ``record()`` on.
+  private(set) var recording: [Recorded] = []
+  private var isRecording = false
   private var now = Instant.zero
   private var metadata = PacketMetadata()
   private var ends: [Ends] = []
@@ -28,10 +32,13 @@ struct Conversations: ~Copyable {
     let stages = modules.enumerated().map { number, module in
       [AttachedModule(id: UInt32(number + 1), name: "module \(number)", prototype: module)]
     }
-    var flows = [Flow(id: 1, name: "web", match: Self.match("tcp,tcp_src=80"), priority: 0, stages: stages)]
+    var flows = [
+      Flow(id: 1, name: "web", match: Self.match("tcp,tcp_src=80"), priority: 0, stages: stages),
+      Flow(id: 2, name: "dns", match: Self.match("udp,udp_src=53"), priority: 0, stages: stages),
+    ]
     for number in 0..<others {
       let match = Self.match("tcp,ip_dst=172.16.\(number / 256).0/\(16 + number % 8),tcp_dst=\(1_000 + number)")
-      flows.append(Flow(id: UInt32(number + 2), name: "other \(number)", match: match, priority: number % 3))
+      flows.append(Flow(id: UInt32(number + 3), name: "other \(number)", match: match, priority: number % 3))
     }
     engine.apply(Configuration(flows: flows), at: now)
   }
@@ -106,11 +113,43 @@ struct Conversations: ~Copyable {
     engine.recycle()
   }
 
+  /// A datagram of the server's to the client, and back.
+  mutating func exchangeDatagrams(_ number: Int, _ payload: [UInt8]) {
+    for isFromServer in [false, true] {
+      writeDatagram(number, isFromServer: isFromServer, payload)
+      hand()
+      engine.recycle()
+    }
+  }
+
+  // MARK: Once more
+
+  /// A packet as the engine got it.
+  struct Recorded {
+    let octets: [UInt8]
+    let metadata: PacketMetadata
+  }
+
+  /// Keeps a copy of all that the engine is given from now on, and forgets those kept before.
+  mutating func record() {
+    recording = []
+    isRecording = true
+  }
+
+  /// Gives the engine packets that another one in the same state was given before.
+  mutating func repeatAll(_ packets: [Recorded]) {
+    for packet in packets {
+      receive(packet.octets, packet.metadata)
+      engine.recycle()
+    }
+  }
+
   // MARK: Packets
 
   private mutating func pass(_ number: Int, isFromServer: Bool, flags: UInt8, _ payload: [UInt8] = []) {
     write(number, isFromServer: isFromServer, flags: flags, payload)
     let verdict = hand()
+    if !isFromServer { ends[number].acknowledged = ends[number].serverArrived }
     let taken = UInt32(payload.count) + (flags & 0x03 != 0 ? 1 : 0)
     if isFromServer { ends[number].server &+= taken } else { ends[number].client &+= taken }
     switch verdict {
@@ -132,44 +171,62 @@ struct Conversations: ~Copyable {
     if number32(20) >> 16 == 80 {
       if Int32(bitPattern: end &- ends[number].serverArrived) > 0 { ends[number].serverArrived = end }
     } else {
-      ends[number].acknowledged = number32(28)
       if Int32(bitPattern: end &- ends[number].clientArrived) > 0 { ends[number].clientArrived = end }
     }
   }
 
   @discardableResult
   private mutating func hand() -> Verdict {
-    now = Instant(nanoseconds: now.nanoseconds + 1_000)
     metadata.isGSO = packet.count > 1_500
     metadata.isSummedLater = metadata.isGSO
+    if isRecording { recording.append(Recorded(octets: packet, metadata: metadata)) }
+    return receive(packet, metadata)
+  }
+
+  @discardableResult
+  private mutating func receive(_ octets: [UInt8], _ metadata: PacketMetadata) -> Verdict {
+    now = Instant(nanoseconds: now.nanoseconds + 1_000)
     let buffer = engine.receiveBuffers(1)[0]
-    buffer.copyBytes(from: packet)
-    return engine.receive(0, packet: 0..<packet.count, metadata: metadata, at: now)
+    buffer.copyBytes(from: octets)
+    return engine.receive(0, packet: 0..<octets.count, metadata: metadata, at: now)
   }
 
   private mutating func write(_ number: Int, isFromServer: Bool, flags: UInt8, _ payload: [UInt8]) {
-    let client = (address: 0x0a00_0000 + UInt32(number / 60_000), port: UInt16(1_024 + number % 60_000))
-    let server = (address: UInt32(0xc000_0201), port: UInt16(80))
-    let (source, destination) = isFromServer ? (server, client) : (client, server)
     let state = number < ends.count ? ends[number] : Ends()
-    packet.removeSubrange(40...)
     let isOpening = flags & 0x02 != 0
     // The segments that both ends take: 1,460 octets.
-    packet += isOpening ? [2, 4, 0x05, 0xb4] : payload
-    packet[0] = 0x45
-    put16(UInt16(packet.count), at: 2)
-    packet[6] = 0x40
-    packet[8] = 64
-    packet[9] = 6
-    put32(source.address, at: 12)
-    put32(destination.address, at: 16)
-    put16(source.port, at: 20)
-    put16(destination.port, at: 22)
+    writeIP(6, number, isFromServer, port: 80, headers: 40, isOpening ? [2, 4, 0x05, 0xb4] : payload)
     put32(isFromServer ? state.server : state.client, at: 24)
     put32(flags & 0x10 == 0 ? 0 : isFromServer ? state.clientArrived : state.serverArrived, at: 28)
     packet[32] = isOpening ? 0x60 : 0x50
     packet[33] = flags
     put16(65_535, at: 34)
+  }
+
+  private mutating func writeDatagram(_ number: Int, isFromServer: Bool, _ payload: [UInt8]) {
+    writeIP(17, number, isFromServer, port: 53, headers: 28, payload)
+    put16(UInt16(8 + payload.count), at: 24)
+    put16(0, at: 26)
+  }
+
+  /// The packet with its IP header and its ports, `port` that of the server.
+  private mutating func writeIP(
+    _ transport: UInt8, _ number: Int, _ isFromServer: Bool, port: UInt16, headers: Int, _ payload: [UInt8]
+  ) {
+    let client = (address: 0x0a00_0000 + UInt32(number / 60_000), port: UInt16(1_024 + number % 60_000))
+    let server = (address: UInt32(0xc000_0201), port: port)
+    let (source, destination) = isFromServer ? (server, client) : (client, server)
+    packet.removeSubrange(headers...)
+    packet += payload
+    packet[0] = 0x45
+    put16(UInt16(packet.count), at: 2)
+    packet[6] = 0x40
+    packet[8] = 64
+    packet[9] = transport
+    put32(source.address, at: 12)
+    put32(destination.address, at: 16)
+    put16(source.port, at: 20)
+    put16(destination.port, at: 22)
   }
 
   private mutating func put16(_ value: UInt16, at index: Int) {

@@ -52,11 +52,4 @@ enum Growth: String, CaseIterable {
     // The first round warms up.
     return rounds.dropFirst().sorted()[2]
   }
-
-  /// Of this thread, in nanoseconds.
-  private static func processorTime() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-    return Double(time.tv_sec) * 1e9 + Double(time.tv_nsec)
-  }
 }
