@@ -115,14 +115,29 @@ class Offload(DaemonTest):
         self.assertEqual(self.flowos.counters()["packets"], 0)
 
     def test_a_new_connection_between_the_same_ends_is_seen(self):
+        """Connection tracking may take it for the old one, if that was reset by the server, or by nobody that it has seen."""
         self.attach("ip_proto=6,tcp_src=5000", "adblock")
-        for _ in range(2):
-            client, server = open_pair(self.net, source_port=45678)
-            with client, server:
-                self.offloaded(client, server)
-                # Without TIME-WAIT, so that the next may have the same port.
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-        self.assertEqual(self.flowos.counters()["offloaded"], 2)
+        expected = 0
+        for ipv6, iptables in ((False, "iptables"), (True, "ip6tables")):
+            for resetting in ("client", "server", "unseen"):
+                with self.subTest(resetting=resetting, ipv6=ipv6):
+                    for _ in range(2):
+                        client, server = open_pair(self.net, source_port=45678, ipv6=ipv6)
+                        with client, server:
+                            self.offloaded(client, server)
+                            expected += 1
+                            first, second = (client, server) if resetting == "client" else (server, client)
+                            if resetting == "unseen":
+                                for host in (self.net.client, self.net.server):
+                                    host.run(iptables, "-I", "OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP")
+                            # Without TIME-WAIT, so that the next may have the same port.
+                            for end in (first, second):
+                                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+                                end.close()
+                            if resetting == "unseen":
+                                for host in (self.net.client, self.net.server):
+                                    host.run(iptables, "-D", "OUTPUT", "1")
+                    self.assertEqual(self.flowos.counters()["offloaded"], expected)
 
 
 class Datagrams(DaemonTest):
