@@ -8,22 +8,32 @@ import Synchronization
 final class Mailbox: Sendable {
   typealias Work = @Sendable (inout Engine) -> Void
 
-  private let waiting = Mutex<[Work]>([])
+  /// What has been left: the work, and whether somebody waits for what the kernel's side has counted.
+  struct Content {
+    var work: [Work] = []
+    var wantsReport = false
+  }
+
+  private let waiting = Mutex(Content())
   /// Readable while there is work.
   let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
 
   deinit { close(descriptor) }
 
-  func post(_ work: @escaping Work) {
-    waiting.withLock { $0.append(work) }
+  /// - Parameter report: whether ``Worker/kernelCounters`` are to be reported in front of the work.
+  func post(report: Bool = false, _ work: @escaping Work) {
+    waiting.withLock { content in
+      content.work.append(work)
+      if report { content.wantsReport = true }
+    }
     eventfd_write(descriptor, 1)
   }
 
   /// Posts what packets give rise to, and may be lost as they may: nothing where much is waiting.
   func offer(_ work: @escaping Work) {
-    let isTaken = waiting.withLock { list in
-      guard list.count < Self.offerLimit else { return false }
-      list.append(work)
+    let isTaken = waiting.withLock { content in
+      guard content.work.count < Self.offerLimit else { return false }
+      content.work.append(work)
       return true
     }
     if isTaken { eventfd_write(descriptor, 1) }
@@ -32,12 +42,12 @@ final class Mailbox: Sendable {
   private static var offerLimit: Int { 1_024 }
 
   /// Takes out what has been left.
-  func collect() -> [Work] {
+  func collect() -> Content {
     var count: eventfd_t = 0
     unsafe eventfd_read(descriptor, &count)
-    return waiting.withLock { list in
-      defer { list = [] }
-      return list
+    return waiting.withLock { content in
+      defer { content = Content() }
+      return content
     }
   }
 }

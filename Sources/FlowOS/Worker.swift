@@ -20,6 +20,7 @@ struct Worker: ~Copyable {
   private let logger: Logger
   /// Injections of the batch that have been handed over.
   private var injected = 0
+  /// Overruns when that was last said.
   private var overruns: UInt64 = 0
   /// Of long packets.
   private var hasWarned = false
@@ -54,8 +55,10 @@ struct Worker: ~Copyable {
 
   /// Works until it is told to end.
   ///
-  /// - Parameter report: takes ``kernelCounters`` whenever the mailbox has woken it, and says whether to end.
-  mutating func run(reporting report: ([String: UInt64]) -> Bool) throws(NetfilterError) {
+  /// - Parameters:
+  ///   - report: takes ``kernelCounters`` when somebody has asked for them.
+  ///   - isEnding: whether to end; asked whenever the mailbox has woken it.
+  mutating func run(reporting report: ([String: UInt64]) -> Void, until isEnding: () -> Bool) throws(NetfilterError) {
     var descriptors = [
       pollfd(fd: queue.descriptor.rawValue, events: Int16(POLLIN), revents: 0),
       pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
@@ -67,11 +70,7 @@ struct Worker: ~Copyable {
       let milliseconds = CInt(clamping: (patience + .milliseconds(1) - 1) / .milliseconds(1))
       _ = unsafe poll(&descriptors, nfds_t(descriptors.count), milliseconds)
       if descriptors[1].revents != 0 {
-        // Reported first, so that whoever waits for the work finds it.
-        let isEnding = report(kernelCounters)
-        for work in mailbox.collect() { work(&engine) }
-        finishBatch()
-        if isEnding { return }
+        if answer(reporting: report, until: isEnding) { return }
       }
       if descriptors[2].revents != 0 { threads.drain() }
       // The packets first: what has been returned leaves with them. Where they come faster than they are taken, requests and
@@ -81,12 +80,32 @@ struct Worker: ~Copyable {
         collect()
         batches += 1
       }
+      // Where many wait, there may be too many.
+      if batches == Self.batchesInTurn { warnOfOverruns() }
       collect()
       if let due = engine.nextDeadline, due <= Self.now {
         engine.advance(to: Self.now)
         finishBatch()
       }
     }
+  }
+
+  /// Does what has been left in the mailbox, and says whether to end.
+  private mutating func answer(reporting report: ([String: UInt64]) -> Void, until isEnding: () -> Bool) -> Bool {
+    // Asked first, so that nothing that is left before the end is left undone.
+    let isEnding = isEnding()
+    let content = mailbox.collect()
+    // Reported first, so that whoever waits for the work finds it.
+    if content.wantsReport { report(kernelCounters) }
+    for work in content.work { work(&engine) }
+    finishBatch()
+    return isEnding
+  }
+
+  /// Once it cannot go on: answers requests, so that nobody waits for a worker for ever.
+  mutating func answerRequests(reporting report: ([String: UInt64]) -> Void, until isEnding: () -> Bool) {
+    var descriptors = [pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0)]
+    repeat { _ = unsafe poll(&descriptors, 1, -1) } while !answer(reporting: report, until: isEnding)
   }
 
   /// Takes over what modules on threads of their own have returned.
@@ -107,15 +126,7 @@ struct Worker: ~Copyable {
   /// Takes the packets that wait, and says whether there may be more.
   private mutating func takeBatch() throws(NetfilterError) -> Bool {
     let count = unsafe try queue.receive(into: engine.receiveBuffers(Self.batch))
-    guard count > 0 else {
-      if queue.counters.overruns != overruns {
-        overruns = queue.counters.overruns
-        logger.warning(
-          "the queue's receive buffer was full and packets were dropped", metadata: ["times": "\(overruns)"])
-        return true
-      }
-      return false
-    }
+    guard count > 0 else { return false }
     let now = Self.now
     while let packet = queue.next() {
       if packet.isTruncated || packet.payload.isEmpty {
@@ -134,6 +145,16 @@ struct Worker: ~Copyable {
     }
     finishBatch()
     return count == Self.batch
+  }
+
+  /// Says that packets were dropped, each time that they are ten times as many.
+  private mutating func warnOfOverruns() {
+    let now = queue.overruns
+    guard now >= max(1, 10 * overruns) else { return }
+    overruns = now
+    logger.warning(
+      "the queue's receive buffer was full and packets were dropped; with more queues there are more workers",
+      metadata: ["packets": "\(now)", "counter": "queue_overruns"])
   }
 
   /// Says once what to do about packets that are too long for a queue.
@@ -190,6 +211,7 @@ struct Worker: ~Copyable {
   var kernelCounters: [String: UInt64] {
     var counters = Dictionary(uniqueKeysWithValues: queue.counters.named.map { ($0.name, $0.value) })
     let status = QueueStatus.all().first { $0.number == queue.number }
+    counters["queue_overruns"] = queue.overruns
     counters["queue_dropped"] = status.map { $0.dropped + $0.droppedBySocket } ?? 0
     counters["verdict_failures"] = queue.verdicts.failures.total
     counters["injection_failures"] = injector.failures.total

@@ -62,14 +62,14 @@ final class WorkerThreads: DataPlane, Sendable {
   private func start(_ worker: consuming Worker, _ index: Int, on cpu: ProcessorList?, _ logger: Logger) {
     let job = WorkerJob(worker) { [self] worker in
       if let cpu, !cpu.bind() { logger.warning("a worker cannot keep to its processor", metadata: ["cpu": "\(cpu)"]) }
+      func report(_ counters: [String: UInt64]) { kernelCounters.withLock { $0[index] = counters } }
+      func mustEnd() -> Bool { isEnding.load(ordering: .acquiring) }
       do throws(NetfilterError) {
-        try worker.run { [self] counters in
-          kernelCounters.withLock { $0[index] = counters }
-          return isEnding.load(ordering: .acquiring)
-        }
+        try worker.run(reporting: report, until: mustEnd)
       } catch {
         logger.critical("a worker cannot go on", metadata: ["error": "\(error)"])
         onShutdown()
+        worker.answerRequests(reporting: report, until: mustEnd)
       }
       ended.signal()
     }
@@ -86,10 +86,12 @@ final class WorkerThreads: DataPlane, Sendable {
   }
 
   /// Has every worker do `work`, and waits until all have.
-  private func onEach(_ work: @escaping @Sendable (inout Engine) -> Void) {
+  ///
+  /// - Parameter report: whether ``kernelCounters`` are to be of now.
+  private func onEach(report: Bool = false, _ work: @escaping @Sendable (inout Engine) -> Void) {
     let done = Latch()
     for mailbox in mailboxes {
-      mailbox.post { engine in
+      mailbox.post(report: report) { engine in
         work(&engine)
         done.signal()
       }
@@ -105,7 +107,7 @@ final class WorkerThreads: DataPlane, Sendable {
 
   func statistics() -> Statistics {
     let sum = Mutex(Statistics())
-    onEach { engine in
+    onEach(report: true) { engine in
       let part = engine.statistics
       sum.withLock { $0.add(part) }
     }

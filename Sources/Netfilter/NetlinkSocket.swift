@@ -52,6 +52,16 @@ enum SocketOption {
     return systemCall { unsafe getsockopt(descriptor, level, option, &value, &size) }.map { _ in value }
   }
 
+  /// What the kernel has dropped because there was no room in the socket's receive buffer; 0 where it does not tell.
+  static func drops(_ descriptor: CInt) -> UInt64 {
+    var numbers = InlineArray<16, UInt32>(repeating: 0)
+    var size = socklen_t(MemoryLayout<InlineArray<16, UInt32>>.size)
+    let asked = systemCall { unsafe getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, &numbers, &size) }
+    let index = SK_MEMINFO_DROPS
+    guard case .success = asked, Int(size) / MemoryLayout<UInt32>.size > index else { return 0 }
+    return UInt64(numbers[index])
+  }
+
   /// Sizes a socket buffer past the system's limit where that is allowed, up to the limit where it is not.
   ///
   /// - Returns: octets that the kernel gave, counted as it counts them: with its own overhead.

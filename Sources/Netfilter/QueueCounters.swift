@@ -7,8 +7,6 @@ public struct QueueCounters: CounterSet {
   public var packets: UInt64 = 0
   /// Calls that brought them.
   public var batches: UInt64 = 0
-  /// Times that the socket's receive buffer was full (ENOBUFS) and the kernel dropped packets.
-  public var overruns: UInt64 = 0
   /// Packets longer than one netlink attribute, of which only the beginning was seen.
   public var truncated: UInt64 = 0
   /// Messages that are no packets and no errors, or make no sense.
@@ -20,7 +18,7 @@ public struct QueueCounters: CounterSet {
 
   public static var fields: [(name: String, path: any WritableKeyPath<Self, UInt64> & Sendable)] {
     [
-      ("queue_packets", \.packets), ("queue_batches", \.batches), ("queue_overruns", \.overruns),
+      ("queue_packets", \.packets), ("queue_batches", \.batches),
       ("queue_truncated", \.truncated), ("queue_malformed", \.malformed), ("queue_refused", \.refused),
     ]
   }

@@ -45,6 +45,8 @@ import SystemPackage
   public init(_ number: UInt16, options: Options = Options()) throws(NetfilterError) {
     let socket = try NetlinkSocket()
     let descriptor = socket.descriptor
+    // Otherwise a full receive buffer would be an error, and the kernel would put nothing into it until all had been read.
+    _ = try SocketOption.set(descriptor, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1).or("set NETLINK_NO_ENOBUFS")
     let receiveBuffer = SocketOption.setBuffer(
       descriptor, forced: SO_RCVBUFFORCE, limited: SO_RCVBUF, octets: options.receiveBuffer)
     let sendBuffer = SocketOption.setBuffer(
@@ -75,6 +77,9 @@ import SystemPackage
     unsafe vectors.deallocate()
   }
 
+  /// Packets that the kernel has dropped so far because the socket's receive buffer was full. Takes a system call.
+  public var overruns: UInt64 { SocketOption.drops(socket.descriptor) }
+
   /// Readable when packets wait; for poll and epoll. Valid for as long as the queue lives.
   public var descriptor: FileDescriptor { FileDescriptor(rawValue: socket.descriptor) }
 
@@ -84,7 +89,7 @@ import SystemPackage
   ///
   /// - Parameter buffers: each at least 66 KiB long, or longer packets come truncated.
   /// - Returns: the number of buffers used; a few of them may hold a message that is no packet and yields none.
-  /// - Throws: what makes the queue unusable. A full receive buffer is counted and survived.
+  /// - Throws: what makes the queue unusable.
   public mutating func receive(into buffers: [UnsafeMutableRawBufferPointer]) throws(NetfilterError) -> Int {
     precondition(pending.isEmpty, "packets of the last receive have not been taken")
     let count = unsafe min(buffers.count, messages.count)
@@ -100,9 +105,6 @@ import SystemPackage
       pending = 0..<Int(count)
       counters.batches &+= 1
       return Int(count)
-    case .failure(.noBufferSpace):
-      counters.overruns &+= 1
-      return 0
     case .failure(.wouldBlock):
       return 0
     case .failure(let error):

@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import time
 
 import kit
 from daemon import DaemonTest
@@ -65,3 +66,18 @@ class Overrun(DaemonTest):
     def test_a_full_receive_buffer(self):
         self.overrun(60_000)
         self.assertGreater(self.flowos.counters()["queue_overruns"], 0)
+
+    def test_what_comes_while_a_full_receive_buffer_is_read(self):
+        """It finds room as soon as there is any, and need not wait until all has been read."""
+        self.flowos.process.signal(signal.SIGSTOP)
+        try:
+            self.flood(60_000)
+        finally:
+            self.flowos.process.signal(signal.SIGCONT)
+        time.sleep(0.02)
+        _, before = self.flowos.queue()
+        with self.net.client.socket(kind=socket.SOCK_DGRAM) as source:
+            for _ in range(1000):
+                source.sendto(b"small", (self.net.server.ipv4, 9))
+        _, after = self.flowos.queue()
+        self.assertLess(after - before, 500)
