@@ -7,10 +7,16 @@ let package = Package(
   dependencies: [.package(name: "flowos", path: "..")],
   targets: [
     .target(name: "CAllocations"),
+    .target(
+      name: "Reader", dependencies: [.product(name: "Engine", package: "flowos")],
+      swiftSettings: [.swiftLanguageMode(.v6)]),
+    .executableTarget(
+      name: "flowos-reader", dependencies: ["Reader", .product(name: "FlowOS", package: "flowos")],
+      swiftSettings: [.swiftLanguageMode(.v6)]),
     .executableTarget(
       name: "EngineCost",
       dependencies: [
-        "CAllocations", .product(name: "Engine", package: "flowos"), .product(name: "Modules", package: "flowos"),
+        "CAllocations", "Reader", .product(name: "Engine", package: "flowos"), .product(name: "Modules", package: "flowos"),
       ],
       swiftSettings: [.swiftLanguageMode(.v6)]),
   ]

@@ -4,6 +4,7 @@ import argparse
 import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from samples import overlap
 parser = argparse.ArgumentParser(
     prog="scripts/bench", description=__doc__, epilog="A figure counts as a ratio to a reference of the same run. Groups: "
     + ", ".join(groups.ALL) + ". Exit code 0 when all was measured, whatever the figures say; 3 when the machine was too noisy "
-    "for them to mean much.")
+    "for them to mean much, or an earlier run on the same tree says something else.")
 parser.add_argument("names", nargs="*", metavar="NAME", help="the groups to measure (default: all)")
 parser.add_argument("--quick", action="store_true", help="three short rounds instead of seven: for a first look")
 parser.add_argument("--rounds", type=int, help="how often each row is measured (default 7, with --quick 3)")
@@ -52,8 +53,8 @@ def main():
         parser.error("only root can make network namespaces")
     earlier = results.read(arguments.against) if arguments.against else None
     began = time.monotonic()
-    about = machine.description()
-    print(f"{about['cores']} cores, {about['cpu']}, Linux {about['kernel']}, {about['date']}")
+    about = machine.description() | {"tree": tree()}
+    print(f"{about['cores']} cores, {about['cpu']}, Linux {about['kernel']}, {about['date']}, commit {about['tree']}")
     measured = []
     with tempfile.TemporaryDirectory(prefix="flowos-bench-") as directory:
         os.chmod(directory, 0o755)
@@ -69,8 +70,15 @@ def main():
         show(measured[-1])
 
     noise = noises(measured[0], measured[-1], bench.rest.median, about["cores"])
+    if arguments.all and not bench.mitmproxy:
+        print("\nmitmproxy was left out: there is no 'mitmdump' in the path (pip install mitmproxy)")
     run = {"machine": about, "rounds": bench.rounds, "load_of_others": bench.rest.median, "noise": noise,
            "groups": [results.encoded(group) for group in measured]}
+    if earlier:
+        found, count = results.disagreements(earlier, run)
+        print(f"\nOf {count} ratios that both runs have, {count - len(found)} agree within their spreads.", *found, sep="\n  ")
+        if found and earlier["machine"].get("tree") == about["tree"]:
+            noise.append(f"{len(found)} ratios do not agree with an earlier run on the same tree")
     arguments.output.mkdir(parents=True, exist_ok=True)
     results.write(arguments.output / "bench.json", run)
     for name, svg in figures.draw({group.name: group for group in measured}, about).items():
@@ -78,12 +86,19 @@ def main():
 
     print(f"\n== {time.monotonic() - began:.0f} s; results are in {arguments.output}")
     print(f"While the bench was at rest, {bench.rest.median:.1f} of {about['cores']} cores were busy with something else.")
-    if earlier:
-        found, count = results.disagreements(earlier, run)
-        print(f"Of {count} ratios that both runs have, {count - len(found)} agree within their spreads.", *found, sep="\n  ")
     if noise:
         print("*** THE MACHINE WAS TOO NOISY: another run may say something else ***", *noise, sep="\n  ")
     return 3 if noise else 0
+
+
+def tree():
+    """The commit that is measured, and whether it was changed since; `unknown` outside of a repository."""
+    def git(*words):
+        return subprocess.run(["git", "-c", f"safe.directory={ROOT}", "-C", ROOT, *words], capture_output=True, text=True)
+    commit = git("rev-parse", "--short", "HEAD")
+    if commit.returncode != 0:
+        return "unknown"
+    return commit.stdout.strip() + (" with changes" if git("status", "--porcelain").stdout else "")
 
 
 def noises(first, last, load, cores):

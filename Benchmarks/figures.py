@@ -22,8 +22,8 @@ def draw(groups, machine):
     figures = {}
 
     if "stream" in groups:
-        names = ("vanilla", "accept-all", "one counter", "two counters in sequence", "two counters in one stage",
-                 "counter on a thread", "replace that never matches")
+        names = ("vanilla", "accept-all", "one reader", "two readers in sequence", "two readers in one stage",
+                 "reader on a thread", "replace that never matches")
         figures["stream.svg"] = plot.bars(
             "One stream through modules that leave it as it is", "MiB/s",
             _bars(groups["stream"].series, names, ("kernel", "reference") + 5 * ("flowos",)), caption=[foot])
@@ -74,7 +74,7 @@ def draw(groups, machine):
             rows.append((what, [one and one.median for one in each], [one and one.spread for one in each]))
         figures["growth.svg"] = plot.lines(
             "What a packet costs the engine, once there is much of something", "nanoseconds of CPU", counts, rows,
-            axis="connections, flows, modules, or edits before", caption=[
+            axis="connections, flows, modules, edits before, or MiB before", caption=[
                 "Half of the packets carry 1,400 octets, half acknowledge them. Modules have to look at every octet, one after the",
                 "other; all else is to be flat.", foot])
     if "page" in groups:

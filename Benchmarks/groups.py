@@ -20,6 +20,8 @@ from samples import Comparison, Sample, Series, in_turns
 MIB, GIB = 1 << 20, 1 << 30
 NEVER = ("replace", "from=\\xff\\xfenever\\x00there", "to=x")
 COUNTER, ADBLOCK = ("counter",), ("adblock",)
+# Of a flowos of the bench's own: adds up every octet.
+READER = ("reader",)
 # Has seen enough with the first octet of each connection.
 OFFLOADING = ("counter", "limit=1")
 
@@ -40,6 +42,9 @@ class Group:
 
     def ratio(self, row, reference, **target):
         self.comparisons.append(Comparison(row, reference, **target))
+
+    def limit(self, row, at_most):
+        self.comparisons.append(Comparison(row, None, at_most=at_most))
 
 
 class Bench:
@@ -168,10 +173,11 @@ def stream(bench):
             Reader("accept-all", directory, "accept"),
             Reader("accept-all, headers alone", directory, "headers"),
             Reader("accept-all behind the chain FLOWOS", directory, "accept", chain=True),
-            FlowOS("one counter", directory, COUNTER),
-            FlowOS("two counters in sequence", directory, COUNTER, COUNTER),
-            FlowOS("two counters in one stage", directory, COUNTER, (*COUNTER, "--stage", "1")),
-            FlowOS("counter on a thread", directory, (*COUNTER, "--run", "thread")),
+            FlowOS("counter, which looks at no octet", directory, COUNTER),
+            FlowOS("one reader", directory, READER),
+            FlowOS("two readers in sequence", directory, READER, READER),
+            FlowOS("two readers in one stage", directory, READER, (*READER, "--stage", "1")),
+            FlowOS("reader on a thread", directory, (*READER, "--run", "thread")),
             FlowOS("replace that never matches", directory, NEVER),
             FlowOS("counter that has offloaded", directory, OFFLOADING),
             Reader("mangle-all", directory, "mangle"),
@@ -182,10 +188,11 @@ def stream(bench):
     group.ratio("accept-all", "vanilla")
     group.ratio("accept-all, headers alone", "accept-all")
     group.ratio("accept-all behind the chain FLOWOS", "accept-all")
-    group.ratio("one counter", "accept-all", at_least=0.95)
-    group.ratio("two counters in sequence", "one counter", at_least=0.97)
-    group.ratio("two counters in one stage", "one counter", at_least=0.97)
-    group.ratio("counter on a thread", "one counter")
+    group.ratio("counter, which looks at no octet", "accept-all")
+    group.ratio("one reader", "accept-all", at_least=0.95)
+    group.ratio("two readers in sequence", "one reader", at_least=0.97)
+    group.ratio("two readers in one stage", "one reader", at_least=0.97)
+    group.ratio("reader on a thread", "one reader")
     group.ratio("replace that never matches", "accept-all", at_least=0.93)
     group.ratio("counter that has offloaded", "vanilla", at_least=0.97)
     group.ratio("mangle-all", "vanilla")
@@ -263,10 +270,11 @@ def packets(bench):
                     octets * 8 / done["seconds"] / 1e6, (machine.busy_seconds() - busy) / (max(octets, 1) / GIB))}
             return measure
         bench.turns(group, [contender(box, size) for size in PACKET_SIZES for box in boxes])
-    for size in (PACKET_SIZES[0], PACKET_SIZES[-1]):
+    for size in PACKET_SIZES:
         group.ratio(f"accept-all, {size} octets", f"vanilla, {size} octets")
-        for name in _ARRANGEMENTS:
-            group.ratio(f"{name}, {size} octets", f"accept-all, {size} octets")
+        group.ratio(f"nat, {size} octets", f"accept-all, {size} octets")
+        for name in list(_ARRANGEMENTS)[1:]:
+            group.ratio(f"{name}, {size} octets", f"nat, {size} octets", at_least=0.97)
     return group
 
 
@@ -340,14 +348,17 @@ def streams(bench):
     with contextlib.ExitStack() as stack:
         boxes = [stack.enter_context(box) for box in (
             Middlebox("vanilla", bench.directory), Reader("mangle-all", bench.directory, "mangle"),
-            FlowOS("adblock", bench.directory, ADBLOCK))]
+            FlowOS("adblock", bench.directory, ADBLOCK),
+            FlowOS("adblock on two queues", bench.directory, ADBLOCK, queues="0:1"))]
         contenders = []
         for count in STREAMS:
             path = bench.page(together // count)
-            bench.check(boxes[-1], path, edited=True)
+            bench.check(boxes[2], path, edited=True)
+            bench.check(boxes[3], path, edited=True)
             contenders += [bench.transfer(box, path, row=f"{box.name}, {count}", streams=count, repeats=1, is_warm=True) for box in boxes]
         bench.turns(group, contenders)
     for count in STREAMS:
+        group.ratio(f"adblock on two queues, {count}", f"adblock, {count}")
         group.ratio(f"adblock, {count}", f"vanilla, {count}")
         group.ratio(f"adblock, {count}", f"mangle-all, {count}")
     group.ratio("vanilla, 1000", "vanilla, 1")
@@ -471,11 +482,15 @@ def engine(bench):
         octets = float(kit.run([program, "idle", 200_000, *modules], timeout=120).stdout)
         name = f"octets an idle connection of 200,000, {' '.join(modules) or 'no module'}"
         group.series[name] = Series(name, [Sample(octets)])
+        group.limit(name, at_most=1_024)
     for line in kit.run([program, "work"], timeout=120).stdout.splitlines():
         work, units, allocations = line.split("\t")
         name = f"allocations, {work}"
         group.series[name] = Series(name, [Sample(int(allocations) / int(units))])
-    group.notes.append("must reach: 1,024 octets; no allocation")
+        # What opens and closes connections, or keeps segments for which others must come first, may take memory; and in a
+        # thousand packets a table may grow a few times.
+        if not work.startswith(("connection", "out of order")):
+            group.limit(name, at_most=0.005)
     return group
 
 
@@ -496,8 +511,9 @@ def pieces(bench):
     return group
 
 
+# The last in MiB, past the end of sequence numbers.
 GROWTH = {"connections": (1, 10, 100, 1_000, 10_000), "flows": (1, 10, 100, 1_000), "modules": (1, 2, 4, 8, 16),
-          "edits": (1, 100, 10_000, 1_000_000)}
+          "edits": (1, 100, 10_000, 1_000_000), "transferred": (1, 100, 10_000)}
 
 
 def growth(bench):
@@ -530,7 +546,7 @@ def ping(bench):
                 times.append((time.monotonic() - began) * 1e3)
             return {"flowctl ping": Sample(statistics.median(times), each=times)}
         bench.turns(group, [measure])
-    group.notes.append("must reach: 20 ms")
+    group.limit("flowctl ping", at_most=20)
     return group
 
 

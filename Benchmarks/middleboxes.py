@@ -11,6 +11,8 @@ import link
 import web
 
 TOOLS = kit.ROOT / ".build" / "bench"
+# A flowos that has the module `reader` too.
+READER = kit.ROOT / "Benchmarks" / ".build" / "release" / "flowos-reader"
 
 _SERVER = """
 daemon off; worker_processes 1; worker_rlimit_nofile 8192; user root; pid {{directory}}/nginx.pid;
@@ -144,14 +146,15 @@ class FlowOS(Middlebox):
     modules: the words of a `pm attach` behind the flow's name, for each of them. match: of the flow; steer: of the rules.
     """
 
-    def __init__(self, name, pages, *modules, match="tcp,tcp_src=80", steer=("-p", "tcp"), **options):
+    def __init__(self, name, pages, *modules, match="tcp,tcp_src=80", steer=("-p", "tcp"), queues="0", **options):
         super().__init__(name, pages, **options)
-        self._modules, self._match, self._steer = modules, match, steer
+        self._modules, self._match, self._steer, self._queues = modules, match, steer, queues
 
     def set_up(self, stack):
-        self.net.chain("up")
+        self.net.chain("up", "--queues", self._queues)
         self.net.steer(*self._steer)
-        self.daemon = stack.enter_context(daemon.Daemon(self.net, queues="0"))
+        program = daemon.FLOWOS if all(words[0] != "reader" for words in self._modules) else READER
+        self.daemon = stack.enter_context(daemon.Daemon(self.net, queues=self._queues, program=program))
         self.daemon.ctl("flow", "add", "bench", self._match)
         for words in self._modules:
             self.daemon.ctl("pm", "attach", "bench", *words)

@@ -30,7 +30,7 @@ def disagreements(one, other):
     old, new = by_name(one), by_name(other)
     common = [key for key in new if key in old]
     found = [
-        f"{group}: {row} / {reference}: {old[key]['least']:.2f} - {old[key]['greatest']:.2f} before, "
+        f"{group}: {row}{f' / {reference}' if reference else ''}: {old[key]['least']:.2f} - {old[key]['greatest']:.2f} before, "
         f"{new[key]['least']:.2f} - {new[key]['greatest']:.2f} now"
         for key in common for group, row, reference in [key]
         if not overlap((old[key]["least"], old[key]["greatest"]), (new[key]["least"], new[key]["greatest"]))]

@@ -44,10 +44,10 @@ class Series:
 
 @dataclasses.dataclass
 class Comparison:
-    """A row as a multiple of another one, the reference, and what it must reach."""
+    """A row as a multiple of another one, the reference, and what it must reach; or by itself, where there is none."""
 
     row: str
-    reference: str
+    reference: str | None
     at_least: float | None = None
     at_most: float | None = None
     goal: bool = False
@@ -57,9 +57,12 @@ class Comparison:
 
         None where one of the two was not measured.
         """
-        if self.row not in series or self.reference not in series:
+        if self.row not in series or self.reference not in (None, *series):
             return None
-        one, other = series[self.row], series[self.reference]
+        one = series[self.row]
+        if self.reference is None:
+            return one.median, *one.spread
+        other = series[self.reference]
         ratios = [a / b for a, b in zip(one.values, other.values)]
         many = any(sample.each for sample in one.samples)
         median = one.median / other.median if many else statistics.median(ratios)
@@ -76,6 +79,10 @@ class Comparison:
         else:
             good, may_be = median <= self.at_most, least <= self.at_most
         return "reached" if good else "within spread" if may_be else "missed"
+
+    @property
+    def name(self):
+        return f"{self.row} / {self.reference}" if self.reference else self.row
 
     @property
     def target(self):

@@ -32,8 +32,8 @@ def lines(group):
     for comparison in group.comparisons:
         ratio = comparison.against(group.series)
         if ratio is not None:
-            rows.append((f"{comparison.row} / {comparison.reference}", f"{ratio[0]:.2f}", f"{ratio[1]:.2f} - {ratio[2]:.2f}",
-                         comparison.target, comparison.outcome(group.series)))
+            short = (lambda value: f"{value:.2f}") if comparison.reference else _number
+            rows.append((comparison.name, short(ratio[0]), f"{short(ratio[1])} - {short(ratio[2])}", comparison.target, comparison.outcome(group.series)))
     if len(rows) > 1:
         yield ""
         yield from aligned(rows)

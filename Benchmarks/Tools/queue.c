@@ -32,7 +32,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { batch = 32, buffer_size = 72 << 10, verdict_octets = 256 << 10, verdict_header = 36 };
+enum { batch = 32, buffer_size = 72 << 10, verdict_octets = 512 << 10, verdict_header = 36 };
 
 static int descriptor;
 static uint16_t queue;
@@ -67,7 +67,7 @@ static void set_up(int is_segmented, uint32_t copy_range) {
   descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
   struct sockaddr_nl address = {.nl_family = AF_NETLINK};
   if (descriptor < 0 || bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) fail("netlink");
-  int receive_buffer = 32 << 20, send_buffer = 2 * verdict_octets, one = 1;
+  int receive_buffer = 128 << 20, send_buffer = 2 * verdict_octets, one = 1;
   if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &receive_buffer, sizeof(int)) != 0 ||
       setsockopt(descriptor, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer, sizeof(int)) != 0)
     fail("buffers");

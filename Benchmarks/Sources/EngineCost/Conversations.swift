@@ -22,8 +22,10 @@ struct Conversations: ~Copyable {
     var acknowledged = UInt32(0)
   }
 
-  /// - Parameter others: flows beside that one, none of which is met by these connections.
-  init(_ modules: [any ProcessingModule], others: Int = 0) {
+  /// - Parameters:
+  ///   - others: flows beside those, none of which is met by these connections.
+  ///   - shapes: lengths of prefix that those match.
+  init(_ modules: [any ProcessingModule], others: Int = 0, shapes: Int = 8) {
     var settings = Settings()
     settings.connectionLimit = 1 << 20
     engine = Engine(settings)
@@ -37,7 +39,7 @@ struct Conversations: ~Copyable {
       Flow(id: 2, name: "dns", match: Self.match("udp,udp_src=53"), priority: 0, stages: stages),
     ]
     for number in 0..<others {
-      let match = Self.match("tcp,ip_dst=172.16.\(number / 256).0/\(16 + number % 8),tcp_dst=\(1_000 + number)")
+      let match = Self.match("tcp,ip_dst=172.16.\(number / 256).0/\(24 - number % shapes),tcp_dst=\(1_000 + number)")
       flows.append(Flow(id: UInt32(number + 3), name: "other \(number)", match: match, priority: number % 3))
     }
     engine.apply(Configuration(flows: flows), at: now)

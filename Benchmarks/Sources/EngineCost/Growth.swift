@@ -5,12 +5,14 @@ import Glibc
 enum Growth: String, CaseIterable {
   /// Open connections, all in turn.
   case connections
-  /// Flows beside that of the connection.
+  /// Flows with the same match keys beside those of all work, among which that of each packet is looked for.
   case flows
-  /// Modules in stages of their own. This one may cost: each looks at the octets.
+  /// Modules in stages of their own. This one may cost: each reads the octets.
   case modules
   /// Edits made before on the one connection.
   case edits
+  /// MiB transferred before on the one connection.
+  case transferred
 
   /// CPU time of a packet, in nanoseconds, once there are so many: the median of five rounds.
   func cost(_ count: Int) -> Double {
@@ -20,17 +22,28 @@ enum Growth: String, CaseIterable {
       for number in 0..<count { conversations.open(number) }
       return Self.time(&conversations, over: count)
     case .flows:
-      var conversations = Conversations([counter], others: count - 1)
-      conversations.open(0)
-      return Self.time(&conversations, over: 1)
+      var conversations = Conversations([counter], others: count, shapes: 1)
+      return Self.time(&conversations, over: 1) { conversations, _ in
+        // Of connections that no flow wants: each is classified.
+        conversations.stray(0)
+        conversations.stray(1)
+      }
     case .modules:
-      var conversations = Conversations(Array(repeating: counter, count: count))
+      var conversations = Conversations(Array(repeating: reader, count: count))
       conversations.open(0)
       return Self.time(&conversations, over: 1)
     case .edits:
       var conversations = Conversations([replaceEach])
       conversations.open(0)
       for _ in 0..<count { Self.exchange(&conversations, 0) }
+      return Self.time(&conversations, over: 1)
+    case .transferred:
+      var conversations = Conversations([counter])
+      conversations.open(0)
+      for _ in 0..<(count << 20) / superPacket.count {
+        conversations.respond(0, superPacket)
+        conversations.request(0)
+      }
       return Self.time(&conversations, over: 1)
     }
   }
@@ -40,13 +53,18 @@ enum Growth: String, CaseIterable {
     conversations.request(number)
   }
 
-  /// - Parameter connections: which take turns.
-  private static func time(_ conversations: inout Conversations, over connections: Int) -> Double {
+  /// - Parameters:
+  ///   - connections: which take turns.
+  ///   - work: two packets of one of them.
+  private static func time(
+    _ conversations: inout Conversations, over connections: Int,
+    _ work: (inout Conversations, Int) -> Void = Growth.exchange
+  ) -> Double {
     let exchanges = 20_000
     var rounds: [Double] = []
     for round in 0..<6 {
       let before = processorTime()
-      for number in 0..<exchanges { exchange(&conversations, (round * exchanges + number) % connections) }
+      for number in 0..<exchanges { work(&conversations, (round * exchanges + number) % connections) }
       rounds.append((processorTime() - before) / Double(2 * exchanges))
     }
     // The first round warms up.

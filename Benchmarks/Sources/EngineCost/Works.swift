@@ -2,6 +2,7 @@ import CAllocations
 import Engine
 import Glibc
 import Modules
+import Reader
 
 /// Pieces of work, each with a state that it starts from. What they cost is counted, not timed.
 struct Work: Sendable {
@@ -69,7 +70,7 @@ private let manyWords = Array(String(repeating: "the cat sat on the mat; ", coun
 private let keystroke = [UInt8](repeating: 0x2e, count: 40)
 private let advertisement = Array("<p>x</p><script src='https://x.doubleclick.net/a.js'></script>".utf8)
 private let page = advertisement + [UInt8](repeating: 0x2e, count: 1_400 - advertisement.count)
-private let superPacket = [UInt8](repeating: 0x2e, count: 60_000)
+let superPacket = [UInt8](repeating: 0x2e, count: 60_000)
 /// Text with a tag now and then, and among them a script of its own and an ad.
 private let richPage: [UInt8] = {
   let text = Array(String(repeating: "words and words of a page, all of them lower case ", count: 11).utf8)
@@ -148,6 +149,7 @@ private func kind<Module: ProcessingModule>(_ kind: Module.Type, _ given: [(key:
 
 let adBlock = kind(AdBlock.self)
 let counter = kind(Counter.self)
+let reader = kind(Reader.self)
 private let replaceNever = kind(Replace.self, [("from", "never there"), ("to", "x")])
 private let shrinkEach = kind(Replace.self, [("from", "cat"), ("to", "at")])
 let replaceEach = kind(Replace.self, [("from", "cat"), ("to", "caterpillar")])
@@ -156,6 +158,7 @@ let replaceEach = kind(Replace.self, [("from", "cat"), ("to", "caterpillar")])
 let works = [
   Work(name: "in order, no module", units: 1_000, modules: [], prepare: warm(text), run: send(500, text)),
   Work(name: "in order, counter", units: 1_000, modules: [counter], prepare: warm(text), run: send(500, text)),
+  Work(name: "in order, reader", units: 1_000, modules: [reader], prepare: warm(text), run: send(500, text)),
   Work(name: "small, counter", units: 1_000, modules: [counter], prepare: warm(keystroke), run: send(500, keystroke)),
   Work(
     name: "in order, two counters", units: 1_000, modules: [counter, counter], prepare: warm(text),

@@ -1,0 +1,4 @@
+import FlowOS
+import Reader
+
+FlowOS.main(modules: [Reader.self])
