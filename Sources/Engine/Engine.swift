@@ -214,6 +214,8 @@ public struct Engine: ~Copyable {
       successor = make(arrival, isSeenOpening: true, key)
     }
     let verdict = successor.synArrived(arrival, &environment)
+    // The old one must not be forgotten, and this one with it, before the answer is here.
+    connections[slot].lastPacket = environment.now
     successor[.toServer].flowKey = key
     connections[slot].successor.put(successor)
     return verdict
@@ -558,7 +560,9 @@ public struct Engine: ~Copyable {
       attributed += 1
     }
     let inspection = environment.now + Self.inspectionInterval
-    let deadline = min(connections[slot].deadline(environment.settings), inspection)
+    let due = min(connections[slot].deadline(environment.settings), inspection)
+    // Time has to pass: what is due at once and stays so would keep everything else from its turn.
+    let deadline = max(due, environment.now + .milliseconds(1))
     if let scheduled = connections[slot].scheduled, scheduled <= deadline { return }
     connections[slot].scheduled = deadline
     timers.schedule(connections.place(slot), at: deadline)

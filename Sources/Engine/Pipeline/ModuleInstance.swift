@@ -60,7 +60,8 @@ struct ModuleInstance {
     ModuleExchange.Origin(module: id, connection: connection, tally: tally)
   }
 
-  var holdTime: Nanoseconds { module.holdTime }
+  /// A millisecond at least: with none at all it would be due again at once, for ever.
+  var holdTime: Nanoseconds { max(.milliseconds(1), module.holdTime) }
 
   /// Whether its thread is given what comes; not while it is asked to come to an end, so that what comes is another's.
   var takesMore: Bool { state == .working || isStaying }

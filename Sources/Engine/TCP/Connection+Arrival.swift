@@ -239,6 +239,8 @@ extension Connection {
     _ arrival: Arrival, _ offset: Int, _ direction: Direction, _ acknowledgement: Acknowledgement,
     _ environment: inout Environment
   ) -> Verdict {
+    // It does not stay behind: half of all numbers further on it would seem to lie ahead.
+    self[direction].passedEdge = .later(self[direction].passedEdge, self[direction].sender.unacknowledged)
     let before = (
       jumps: self[direction].sender.map.jumps, input: self[direction].sender.map.inputEnd,
       output: self[direction].sender.map.outputEnd, pending: self[direction].sender.pending,

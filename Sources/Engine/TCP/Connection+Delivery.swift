@@ -62,6 +62,8 @@ extension Connection {
       // The window is closed.
       probe(direction, nil, &environment)
     }
+    // Anew in any case: where the timeout doubles no more, it is for the same state as before.
+    self[direction].retransmission = nil
     armRetransmission(direction, environment)
   }
 

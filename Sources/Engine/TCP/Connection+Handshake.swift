@@ -81,10 +81,10 @@ extension Connection {
     }
     // The smaller offer of the two: either end's may stand for the narrower side of the path.
     let fallback: UInt16 = arrival.ip.isIPv6 ? 1_220 : 536
-    let segment = Int(min(options.maximumSegmentSize ?? fallback, client.maximumSegmentSize ?? fallback))
-    let room = usesTimestamps ? 12 : 0
-    self[.toServer].sender.maximumSegment = max(64, segment - room)
-    self[.toClient].sender.maximumSegment = max(64, segment - room)
+    let offered = Int(min(options.maximumSegmentSize ?? fallback, client.maximumSegmentSize ?? fallback))
+    let segment = min(max(64, offered - (usesTimestamps ? 12 : 0)), Self.largestSegment)
+    self[.toServer].sender.maximumSegment = segment
+    self[.toClient].sender.maximumSegment = segment
     self[.toServer].sender.openWindow(Int(arrival.tcp.window))
     self[.toClient].sender.openWindow(Int(client.window))
     let verdict = synPassed(arrival, .toClient, &environment)

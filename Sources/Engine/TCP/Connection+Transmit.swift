@@ -51,7 +51,8 @@ extension Connection {
     from: OutSequence, upTo: OutSequence, _ direction: Direction, _ vehicle: Vehicle?,
     _ environment: inout Environment
   ) -> Verdict? {
-    guard from < upTo else { return nil }
+    // A module may have cut the connection off in the same breath in which it let go of octets, and those are gone.
+    guard from < upTo, !hasLeft else { return nil }
     let hasFinish = self[direction].sender.finish.map { $0 >= from && $0 < upTo } ?? false
     let dataEnd = hasFinish ? upTo + -1 : upTo
     var at = from
@@ -69,7 +70,7 @@ extension Connection {
     let segment = self[direction].sender.maximumSegment
     while !isDone {
       let isSuper = leavesWhole(at, dataEnd, direction, environment)
-      let stop = at + min(isSuper ? Self.superPayload / segment * segment : segment, dataEnd - at)
+      let stop = at + min(isSuper ? Self.largestSegment / segment * segment : segment, dataEnd - at)
       isDone = stop == dataEnd
       var flags: TCPFlags = .ack
       if isDone { flags.insert(.psh) }
@@ -102,17 +103,17 @@ extension Connection {
       && urgentPointer(from, upTo, direction) == 0
   }
 
-  /// Octets of payload that have room in an IP packet behind the longest headers written here.
-  private static var superPayload: Int { Int(UInt16.max) - HeaderWriter.longestIP - HeaderWriter.longestTCP }
+  /// Octets of payload that have room in a packet behind the longest headers written here.
+  static var largestSegment: Int { OutgoingPacket.limit - HeaderWriter.longestIP - HeaderWriter.longestTCP }
 
   /// Octets of payload that may leave in the packet that arrived, nil where it cannot serve for `count` octets.
   private func room(in arrival: Arrival, _ direction: Direction, for count: Int) -> Int? {
     let options = arrival.headerCount - (arrival.ip.isIPv6 ? 60 : 40) - (usesTimestamps ? 12 : 0)
     let segment = self[direction].sender.maximumSegment - options
-    guard arrival.metadata.isGSO else { return max(arrival.payloadCount, segment) }
+    let room = OutgoingPacket.limit - arrival.headerCount
+    guard arrival.metadata.isGSO else { return min(max(arrival.payloadCount, segment), room) }
     // The kernel silently drops a super-packet that is left with a single segment, for it is still to be cut. The segments
     // of its source may be as large as the destination has offered, whatever the path has turned out to take.
-    let room = OutgoingPacket.limit - arrival.headerCount
     let offered = Int(self[direction.opposite].offer.maximumSegmentSize ?? 0)
     return min(count, room) > max(offered, segment, self[direction].sender.maximumSegment) ? room : nil
   }
