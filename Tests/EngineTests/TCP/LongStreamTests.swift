@@ -1,0 +1,61 @@
+import Testing
+
+@testable import Engine
+
+/// What a connection remembers of a place in the stream, once gibibytes have followed and the numbers come round to it again.
+@Suite struct LongStreamTests {
+  @Test("9. an urgent mark does not come back with the numbers") func row09_urgentMarkIsForgotten() throws {
+    var talk = try Conversation.established([DuplicateRows.editor])
+    _ = talk.urgent(0, "ab", pointer: 1)
+    _ = talk.fromClient(0, acknowledging: 2)
+    var offset = 2
+    for _ in 0..<3 { offset = try talk.go(on: 1 << 30, from: offset) }
+    offset = try talk.go(on: (1 << 32) - 1_000 - offset, from: offset)
+    let packet = try #require(talk.fromServer(offset, "xa").packet)
+    #expect(Array(packet.payload) == Array("---a".utf8))
+    #expect(!packet.tcp.flags.contains(.urg) && packet.tcp.urgentPointer == 0)
+  }
+
+  @Test("9. an old urgent mark does not stand in the way of a new one") func row09_newUrgentMarkCounts() throws {
+    var talk = try Conversation.established([DuplicateRows.editor])
+    _ = talk.urgent(0, "ab", pointer: 1)
+    _ = talk.fromClient(0, acknowledging: 2)
+    var offset = 2
+    for _ in 0..<3 { offset = try talk.go(on: 1 << 30, from: offset) }
+    let packet = try #require(talk.urgent(offset, "xa", pointer: 2).packet)
+    #expect(Array(packet.payload) == Array("---a".utf8))
+    #expect(packet.tcp.flags.contains(.urg) && packet.tcp.urgentPointer == 4)
+  }
+}
+
+extension Conversation {
+  /// Has the server send `count` octets from `offset` on, which the client acknowledges `step` by `step`. They pass the engine
+  /// without their packets, but for the last. Returns where the server goes on.
+  mutating func go(on count: Int, from offset: Int, step: Int = 1 << 29) throws -> Int {
+    let pool = box.engine.environment.pool
+    let found = box.engine.connections.find(ConnectionKey(client, server))
+    let slot = try #require(found)
+    var left = count - 4
+    while left > 0 {
+      let count = min(left, step)
+      let slab = pool.allocateReserved(atLeast: 1)
+      // Nobody looks at them.
+      let octets = Segment.kept(
+        slab, 0, UInt32(count), source: box.engine.connections[slot][.toClient].receiver.next)
+      var stream = SegmentQueue()
+      _ = box.engine.connections[slot][.toClient].receiver.accept(octets, to: &stream, in: pool)
+      box.engine.connections[slot][.toClient].sender.append(&stream, in: pool)
+      let end = box.engine.connections[slot][.toClient].sender.map.outputEnd
+      box.engine.connections[slot][.toClient].sender.sent(upTo: end, at: now)
+      let isNews = box.engine.connections[slot][.toClient].sender.acknowledge(
+        end, window: 60_000, isBare: true, at: now, in: pool)
+      #expect(isNews)
+      _ = box.engine.connections[slot][.toClient].sender.translate(end, window: 60_000)
+      left -= count
+    }
+    _ = fromServer(offset + count - 4, "abcd")
+    let end = box.engine.connections[slot][.toClient].sender.next
+    _ = fromClient(0, acknowledging: end - OutSequence(Self.serverStart))
+    return offset + count
+  }
+}
