@@ -26,6 +26,24 @@ import Testing
     #expect(Array(packet.payload) == Array("---a".utf8))
     #expect(packet.tcp.flags.contains(.urg) && packet.tcp.urgentPointer == 4)
   }
+
+  @Test("24. what is owed leaves at once, however much has been acknowledged before")
+  func row24_congestionWindowIsBounded() throws {
+    var talk = try Conversation([OwnedDeliveryRows.Gatherer(size: 4)])
+    try talk.shakeHands(maximumSegment: 65_535)
+    try owe(&talk, 0)
+    _ = talk.fromClient(0, acknowledging: 4)
+    // The congestion window grows by two segments for each acknowledgement.
+    let offset = try talk.go(on: (2 << 30) + (1 << 20), from: 4, step: 130_000)
+    try owe(&talk, offset)
+  }
+
+  /// Three octets are held and acknowledged early, and leave with the fourth.
+  private func owe(_ talk: inout Conversation, _ offset: Int) throws {
+    let atOnce = talk.fromServer(offset, "abc").out.count
+    #expect(atOnce + talk.pass(.milliseconds(100)).count == 1)
+    #expect(talk.fromServer(offset + 3, "d").packet?.payload == ArraySlice("abcd".utf8))
+  }
 }
 
 extension Conversation {
