@@ -299,6 +299,7 @@ struct Sender: ~Copyable {
       trouble.value.congestion?.acknowledged(fresh, segment: largest)
     }
     unacknowledged = number
+    forgetResends()
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
     while let first = queue.first {
@@ -448,13 +449,25 @@ struct Sender: ~Copyable {
 
   /// Notes that the octets from `first` up to `last` are sent again without the source having asked for it.
   mutating func resendsHere(from first: OutSequence, upTo last: OutSequence) {
-    // What lies a window back is reported no more.
-    guard let old = resentHere, unacknowledged - old.last < 1 << 20 else {
+    guard let old = resentHere else {
       resentHere = (first, last)
       return
     }
-    resentHere = (.earlier(old.first, first), .later(old.last, last))
+    // Resends that follow each other must not make a stretch of half the circle.
+    let edge = unacknowledged + -Self.reportLimit
+    resentHere = (.earlier(.later(old.first, edge), first), .later(old.last, last))
   }
+
+  /// Forgets what has been sent again here once the destination is past reporting it, before the numbers come round to it.
+  private mutating func forgetResends() {
+    guard !trouble.isEmpty, let last = trouble.value.resentHere?.last, unacknowledged - last >= Self.reportLimit else {
+      return
+    }
+    trouble.value.resentHere = nil
+  }
+
+  /// Octets in front of SND.UNA of which duplicates are reported: what lies a window back is reported no more.
+  private static var reportLimit: Int { 1 << 20 }
 
   private func isResentHere(_ left: OutSequence, _ right: OutSequence) -> Bool {
     resentHere.map { $0.first <= left && right <= $0.last } ?? false

@@ -4,6 +4,8 @@ import Testing
 
 /// What a connection remembers of a place in the stream, once gibibytes have followed and the numbers come round to it again.
 @Suite struct LongStreamTests {
+  private func sack(_ blocks: [(Int, Int)]) -> [UInt8] { Conversation.sack(blocks, from: Conversation.serverStart) }
+
   @Test("9. an urgent mark does not come back with the numbers") func row09_urgentMarkIsForgotten() throws {
     var talk = try Conversation.established([DuplicateRows.editor])
     _ = talk.urgent(0, "ab", pointer: 1)
@@ -36,6 +38,26 @@ import Testing
     // The congestion window grows by two segments for each acknowledgement.
     let offset = try talk.go(on: (2 << 30) + (1 << 20), from: 4, step: 130_000)
     try owe(&talk, offset)
+  }
+
+  @Test("5. an old resend of ours does not hide what the source has sent again")
+  func row05_ownResendIsForgotten() throws {
+    var talk = try Conversation.established([OwnedDeliveryRows.Gatherer(size: 4)])
+    try owe(&talk, 0)
+    #expect(talk.pass(.seconds(1)).map(\.payload.count) == [4])
+    _ = talk.fromClient(0, acknowledging: 4)
+    #expect(talk.fromClient(0, acknowledging: 4, options: sack([(0, 4)])).out == ["client . 0 ack 4"])
+    var offset = try talk.go(on: 1 << 30, from: 4)
+    offset = try talk.go(on: 1 << 30, from: offset)
+    // Ours once more, and then the source's.
+    try owe(&talk, offset)
+    #expect(talk.pass(.seconds(1)).map(\.payload.count) == [4])
+    _ = talk.fromServer(offset + 4, "efgh")
+    _ = talk.fromServer(offset + 4, "efgh")
+    let own = talk.fromClient(0, acknowledging: offset + 8, options: sack([(offset, offset + 4)]))
+    #expect(own.packet?.tcp.options.sack.count == 0)
+    let other = talk.fromClient(0, acknowledging: offset + 8, options: sack([(offset + 4, offset + 8)]))
+    #expect(other.packet?.tcp.options.sack.count == 1)
   }
 
   /// Three octets are held and acknowledged early, and leave with the fourth.
