@@ -151,8 +151,9 @@ struct Sender: ~Copyable {
   /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
   /// large; two ends that work together must not have all of our memory.
   var isFull: Bool {
-    backlog > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
+    backlog > Self.octetLimit || queue.count + map.runCount + jointCount > Self.entryLimit
   }
+  private var jointCount: Int { trouble.isEmpty ? 0 : trouble.value.joints.count }
   private static var octetLimit: Int { 64 << 20 }
   private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
@@ -351,7 +352,11 @@ struct Sender: ~Copyable {
   /// receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what is lost of them is ours
   /// to deliver. Where they have not, it takes the time that they waited here for their round-trip time, and its
   /// retransmission timeout would grow by every loss; it is told as soon as something is missing.
+  ///
+  /// Where nothing has waited there is nothing to keep together: octets in front of a gap may come one by one. Such a joint is kept
+  /// only where the source is to be told, together with it, of what else had arrived.
   mutating func acknowledgesTogether(_ joint: Joint) {
+    guard joint.waited.left < joint.waited.right || (joint.isReported && !joint.isTold) else { return }
     expectTrouble()
     trouble.value.joints.append(joint)
   }
