@@ -21,7 +21,7 @@ extension Connection {
       self[direction].learn(arrival)
       noteUrgent(arrival, direction)
     }
-    if arrival.tcp.flags.contains(.syn) {
+    if arrival.isSYN {
       if isRepeated(arrival, direction) {
         self[direction].sender.roundTrip.sentAgain()
         return synPassed(arrival, direction, &environment)
