@@ -166,7 +166,7 @@ public struct Engine: ~Copyable {
   ) -> Verdict {
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
-    let isSyn = arrival.tcp.flags.contains(.syn) && !arrival.tcp.flags.contains(.ack)
+    let isSyn = arrival.isSYN && !arrival.tcp.flags.contains(.ack)
     guard let slot = connections.find(ConnectionKey(source, destination)) else {
       if !isSyn, arrival.metadata.mark & environment.settings.marks.edited != 0 {
         // An earlier daemon edited it, and how its numbers are shifted died with that one: unmapped it would corrupt.
@@ -186,7 +186,7 @@ public struct Engine: ~Copyable {
       return successorArrived(arrival, slot, passage.key ?? FlowKey(headers, arrival.metadata))
     }
     if !connections[slot].successor.isEmpty, source == connections[slot].successor.value.server,
-      arrival.tcp.flags.isSuperset(of: [.syn, .ack])
+      arrival.isSYN, arrival.tcp.flags.contains(.ack)
     {
       let isAnswer = connections[slot].successor.value.isAnswer(arrival)
       if isAnswer || connections[slot].successor.value.takesData(arrival),
@@ -238,7 +238,7 @@ public struct Engine: ~Copyable {
     }
     var connection = make(arrival, isSeenOpening: isSyn, key)
     // A SYN-ACK whose SYN did not come by here answers one that took another way.
-    if !isSyn { connection.restrict(arrival.tcp.flags.contains(.syn) ? .oneSided : .midstream, &environment) }
+    if !isSyn { connection.restrict(arrival.isSYN ? .oneSided : .midstream, &environment) }
     return pass(arrival, insert(connection), &passage)
   }
 
@@ -246,7 +246,7 @@ public struct Engine: ~Copyable {
   private mutating func make(_ arrival: Arrival, isSeenOpening: Bool, _ key: FlowKey) -> Connection {
     let source = Endpoint(address: arrival.ip.source, port: arrival.tcp.sourcePort)
     let destination = Endpoint(address: arrival.ip.destination, port: arrival.tcp.destinationPort)
-    let isAnswer = arrival.tcp.flags.contains([.syn, .ack])
+    let isAnswer = arrival.isSYN && arrival.tcp.flags.contains(.ack)
     return Connection(
       id: nextNumber(),
       client: isAnswer ? destination : source, server: isAnswer ? source : destination,
@@ -361,12 +361,12 @@ public struct Engine: ~Copyable {
     let flags = arrival.tcp.flags
     var verdict = Verdict.accept(mark: nil)
     switch direction {
-    case .toServer where flags.contains(.syn) && !flags.contains(.ack):
+    case .toServer where arrival.isSYN && !flags.contains(.ack):
       verdict = connections[slot].synArrived(arrival, &environment)
     case .toClient where !connections[slot].isAnswer(arrival):
       // It may answer a SYN that came before the last. What opens then would be read by nobody.
       if flags.isSuperset(of: [.syn, .ack]) { verdict = .drop }
-    case .toClient where flags.contains(.syn) && !flags.contains(.rst):
+    case .toClient where arrival.isSYN:
       verdict = connections[slot].synAcknowledged(arrival, &environment)
       assemble(slot)
     // That a reset has arrived is not known, so the answer may still come.

@@ -16,6 +16,9 @@ struct Arrival {
   var sequence: InSequence { InSequence(tcp.sequence) }
   /// The number of its first octet of payload; a SYN has one of its own in front of it.
   var payloadSequence: InSequence { sequence + (tcp.flags.contains(.syn) ? 1 : 0) }
+  /// Whether it is a SYN, or the answer to one. With RST it is a reset and nothing else: ends look at RST before SYN in every
+  /// state (RFC 9293 section 3.10.7).
+  var isSYN: Bool { tcp.flags.contains(.syn) && !tcp.flags.contains(.rst) }
   var isFinish: Bool { tcp.flags.contains(.fin) }
   /// Octets of IP and TCP header.
   var headerCount: Int { Int(payloadStart - start) }

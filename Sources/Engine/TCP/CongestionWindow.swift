@@ -10,6 +10,9 @@ struct CongestionWindow {
     var resent: OutSequence
   }
 
+  /// No window of TCP is larger (RFC 7323 section 2.3). Half the circle and more behind SND.UNA would be in front of it.
+  private static var limit: Int { 1 << 30 }
+
   /// cwnd and ssthresh, in octets.
   private var window: UInt32
   private var threshold = UInt32.max
@@ -27,7 +30,7 @@ struct CongestionWindow {
   mutating func acknowledged(_ count: Int, segment: Int) {
     guard recovery == nil else { return }
     let more = window < threshold ? min(count, 2 * segment) : max(1, segment * min(count, segment) / octets)
-    window = UInt32(clamping: octets + more)
+    window = UInt32(min(octets + more, Self.limit))
   }
 
   /// Something was lost with `flight` octets under way: told by duplicate acknowledgements.

@@ -21,7 +21,7 @@ extension Connection {
       self[direction].learn(arrival)
       noteUrgent(arrival, direction)
     }
-    if arrival.tcp.flags.contains(.syn) {
+    if arrival.isSYN {
       if isRepeated(arrival, direction) {
         self[direction].sender.roundTrip.sentAgain()
         return synPassed(arrival, direction, &environment)
@@ -389,13 +389,16 @@ extension Connection {
   }
 
   /// Whether what a retransmission carries is what left before, as far as that is not acknowledged yet; octets that the
-  /// destination has do not matter to it any more.
+  /// destination has do not matter to it any more, nor a FIN among them. Behind those a FIN is only where it left before: elsewhere it
+  /// would end the stream in front of octets that modules have read.
   private func isAsSent(_ arrival: Arrival, _ direction: Direction, _ pool: SlabPool) -> Bool {
     let start = OutSequence(arrival.tcp.sequence)
     let end = start + arrival.payloadCount
     let first = OutSequence.later(start, self[direction].sender.unacknowledged)
     let last = OutSequence.earlier(end, self[direction].sender.next)
-    guard end <= self[direction].sender.next + (self[direction].sender.finish == nil ? 0 : -1) else { return false }
+    let finish = self[direction].sender.finish
+    guard end <= self[direction].sender.next + (finish == nil ? 0 : -1) else { return false }
+    guard !arrival.isFinish || finish == end || end < self[direction].sender.unacknowledged else { return false }
     guard first < last else { return true }
     var isSame = true
     var at = arrival.payloadStart + UInt32(first - start)

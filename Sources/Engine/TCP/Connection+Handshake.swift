@@ -39,7 +39,7 @@ extension Connection {
   /// Whether a segment of the server's answers the client's SYN with another number than the answer before, as happens where
   /// several servers share an address, or one keeps no state. The latest counts, as long as nothing has followed.
   func isOtherAnswer(_ arrival: Arrival, _ direction: Direction) -> Bool {
-    phase == .synReceived && direction == .toClient && arrival.tcp.flags.contains(.syn) && isAnswer(arrival)
+    phase == .synReceived && direction == .toClient && arrival.isSYN && isAnswer(arrival)
       && !isRepeated(arrival, .toClient) && self[.toClient].receiver.next == self[.toClient].start
       && self[.toClient].receiver.outOfOrder.isEmpty
   }

@@ -151,8 +151,9 @@ struct Sender: ~Copyable {
   /// Whether so much waits for its acknowledgement that no more is taken before some of it comes. No honest window is as
   /// large; two ends that work together must not have all of our memory.
   var isFull: Bool {
-    backlog > Self.octetLimit || queue.count + map.runCount > Self.entryLimit
+    backlog > Self.octetLimit || queue.count + map.runCount + jointCount > Self.entryLimit
   }
+  private var jointCount: Int { trouble.isEmpty ? 0 : trouble.value.joints.count }
   private static var octetLimit: Int { 64 << 20 }
   private static var entryLimit: Int { 262_144 }
   /// Whether all that came has left and has been acknowledged.
@@ -299,6 +300,7 @@ struct Sender: ~Copyable {
       trouble.value.congestion?.acknowledged(fresh, segment: largest)
     }
     unacknowledged = number
+    forgetResends()
     roundTrip.acknowledged(number, at: now)
     map.prune(acknowledged: number)
     while let first = queue.first {
@@ -350,7 +352,11 @@ struct Sender: ~Copyable {
   /// receiver that has thrown them away (RFC 2018 section 8), and it does not send them again: what is lost of them is ours
   /// to deliver. Where they have not, it takes the time that they waited here for their round-trip time, and its
   /// retransmission timeout would grow by every loss; it is told as soon as something is missing.
+  ///
+  /// Where nothing has waited there is nothing to keep together: octets in front of a gap may come one by one. Such a joint is kept
+  /// only where the source is to be told, together with it, of what else had arrived.
   mutating func acknowledgesTogether(_ joint: Joint) {
+    guard joint.waited.left < joint.waited.right || (joint.isReported && !joint.isTold) else { return }
     expectTrouble()
     trouble.value.joints.append(joint)
   }
@@ -448,13 +454,25 @@ struct Sender: ~Copyable {
 
   /// Notes that the octets from `first` up to `last` are sent again without the source having asked for it.
   mutating func resendsHere(from first: OutSequence, upTo last: OutSequence) {
-    // What lies a window back is reported no more.
-    guard let old = resentHere, unacknowledged - old.last < 1 << 20 else {
+    guard let old = resentHere else {
       resentHere = (first, last)
       return
     }
-    resentHere = (.earlier(old.first, first), .later(old.last, last))
+    // Resends that follow each other must not make a stretch of half the circle.
+    let edge = unacknowledged + -Self.reportLimit
+    resentHere = (.earlier(.later(old.first, edge), first), .later(old.last, last))
   }
+
+  /// Forgets what has been sent again here once the destination is past reporting it, before the numbers come round to it.
+  private mutating func forgetResends() {
+    guard !trouble.isEmpty, let last = trouble.value.resentHere?.last, unacknowledged - last >= Self.reportLimit else {
+      return
+    }
+    trouble.value.resentHere = nil
+  }
+
+  /// Octets in front of SND.UNA of which duplicates are reported: what lies a window back is reported no more.
+  private static var reportLimit: Int { 1 << 20 }
 
   private func isResentHere(_ left: OutSequence, _ right: OutSequence) -> Bool {
     resentHere.map { $0.first <= left && right <= $0.last } ?? false

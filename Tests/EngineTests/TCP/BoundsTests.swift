@@ -14,6 +14,36 @@ import Testing
     #expect(memory < 128 << 20)
   }
 
+  /// Octets that come one by one in front of a gap fill none of it. Nothing has waited for them, and nothing is kept for them.
+  @Test func octetsInFrontOfAGapLeaveNothingBehind() throws {
+    for permitsSACK in [true, false] {
+      var talk = try Conversation([EarlyRows.editor])
+      try talk.shakeHands(permitsSACK: permitsSACK)
+      let told = talk.fromServer(50_000, "z").out
+      #expect(told == ["client . 0 ack 0" + (permitsSACK ? " sack 50000-50001" : "")])
+      for offset in 0..<1_000 { #expect(talk.fromServer(offset, "a").out == ["server . \(offset) ack 0 'a'"]) }
+      let found = talk.box.engine.connections.find(ConnectionKey(talk.client, talk.server))
+      let slot = try #require(found)
+      let isJoining = talk.box.engine.connections[slot][.toClient].sender.isJoining
+      #expect(!isJoining)
+    }
+  }
+
+  /// Segments of which each fills a gap, and never an acknowledgement.
+  @Test func whatWaitedForItsTurnIsBounded() {
+    var sender = Sender(start: InSequence(0))
+    var count = 0
+    while !sender.isFull, count < 1 << 20 {
+      let start = InSequence(UInt32(2 * count))
+      sender.acknowledgesTogether(
+        Sender.Joint(
+          start: start, waited: (left: start + 1, right: start + 2), edge: OutSequence(0), arrivedEdge: start + 2,
+          isReported: true, isTold: true))
+      count += 1
+    }
+    #expect(count < 1 << 20)
+  }
+
   @Test func memoryLimitHoldsForLargePackets() throws {
     var settings = Settings()
     settings.memoryLimit = 4 << 20

@@ -163,6 +163,22 @@ import Testing
     #expect(talk.box.engine.connections(limit: 1).first?.state == "closed")
   }
 
+  /// RST is looked at before SYN (RFC 9293 section 3.10.7.4).
+  @Test("7. so is one that is a SYN as well") func row07_aResetWithSYNIsAReset() throws {
+    for flags in [[.rst, .syn], [.rst, .syn, .ack]] as [TCPFlags] {
+      let kind = flags.contains(.ack) ? "SR." : "SR"
+      let ack = flags.contains(.ack) ? " ack 0" : ""
+      var talk = try Conversation.established([Self.editor])
+      _ = talk.fromServer(0, "abxx")
+      #expect(talk.fromServer(-1, flags: flags).out == ["server \(kind) -1\(ack)"])
+      #expect(talk.fromServer(7, flags: flags).out == ["server \(kind) 5\(ack)"])
+      #expect(talk.box.engine.connections(limit: 1).first?.state == "established")
+      #expect(talk.fromServer(4, flags: flags).out == ["server \(kind) 2\(ack)"])
+      #expect(talk.box.engine.connections(limit: 1).first?.state == "closed")
+      #expect(talk.box.engine.statistics.connections == 1)
+    }
+  }
+
   @Test("7. an old reset does not become exact") func row07_anOldResetDoesNotBecomeExact() throws {
     var talk = try Conversation.established([OpeningRows.editor])
     _ = talk.fromServer(0, "abc")

@@ -26,6 +26,8 @@ import Testing
       { _ = $0.fromServer(-5_000, acknowledging: 7_000, flags: [.syn, .ack]) },
       { _ = $0.fromServer(0, acknowledging: 7_000, flags: [.rst, .ack]) },
       { _ = $0.fromServer(7_000, flags: .rst) },
+      { _ = $0.fromServer(7_000, flags: [.rst, .syn]) },
+      { _ = $0.fromServer(-1, acknowledging: 0, flags: [.rst, .syn, .ack]) },
     ]
     for (index, stray) in strays.enumerated() {
       let isEdited = try isEdited(stray)
@@ -42,6 +44,7 @@ import Testing
     { _ = $0.fromClient(-1, flags: .syn, options: [30, 12, 0x10, 0] + [UInt8](repeating: 0, count: 8)) },
     { _ = $0.fromClient(-1, flags: .syn, options: OpeningRows.cookie, payload: [7]) },
     { _ = $0.fromClient(90_000, flags: .syn) },
+    { _ = $0.fromClient(90_000, flags: [.rst, .syn]) },
     {
       _ = $0.fromClient(90_000, flags: .syn)
       _ = $0.fromClient(90_001, acknowledging: 77, payload: [7])
@@ -110,6 +113,19 @@ import Testing
     var conversation = try Exchange([Reader()])
     let answer = conversation.fromServer(-11, acknowledging: 30_000, flags: [.syn, .ack], options: Self.options)
     #expect(answer.kind == .dropped)
+  }
+
+  /// No end takes it for the SYN of another connection.
+  @Test func resetThatIsASYNAsWellOpensNothing() throws {
+    var conversation = try Exchange(unopened: [Self.editor])
+    _ = conversation.fromClient(-1, flags: .syn, options: Self.options)
+    _ = conversation.fromClient(90_000, flags: [.rst, .syn], options: Self.options)
+    let answer = conversation.fromServer(-1, acknowledging: 0, flags: [.syn, .ack], options: Self.options)
+    #expect(answer.packet != nil)
+    _ = conversation.fromServer(-1, acknowledging: 0, flags: [.rst, .syn, .ack], options: Self.options)
+    #expect(conversation.fromClient(0, payload: [1, 5]).packet?.payload == [5])
+    let connections = conversation.statistics.connections
+    #expect(connections == 1)
   }
 
   @Test func decoyOfAResetDoesNotEndEditing() throws {

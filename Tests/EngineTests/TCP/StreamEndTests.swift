@@ -32,6 +32,27 @@ import Testing
     #expect(finish.tcp.sequence == Exchange.clientStart &+ 2)
   }
 
+  /// The source's stream goes on, and modules have read on, whatever an old segment says.
+  @Test(arguments: [[any ProcessingModule]](arrayLiteral: [Reader()], [editor]))
+  func finishInTheMiddleDoesNotLeave(_ modules: [any ProcessingModule]) throws {
+    var conversation = try Exchange(modules)
+    let part = [UInt8](repeating: 5, count: 50)
+    for offset in [0, 50] { #expect(conversation.fromClient(offset, payload: part).packet != nil) }
+    // The second dies behind us. The first is sent again, and what was its end is called the end of all.
+    let again = conversation.fromClient(0, flags: [.ack, .fin], payload: part)
+    #expect(again.packet?.payload.starts(with: part) == true)
+    let bare = conversation.fromClient(50, flags: [.ack, .fin])
+    _ = conversation.fromServer(0, acknowledging: 50)
+    let late = conversation.fromClient(0, flags: [.ack, .fin], payload: part)
+    for packet in again.packets + bare.packets + late.packets { #expect(!packet.tcp.flags.contains(.fin)) }
+    // The real one leaves, as often as it is sent.
+    _ = conversation.fromClient(50, payload: part)
+    for _ in 0..<2 {
+      let finish = try #require(conversation.fromClient(100, flags: [.ack, .fin], payload: part).packet)
+      #expect(finish.tcp.flags.contains(.fin) && Array(finish.payload) == part)
+    }
+  }
+
   @Test func moduleAttachedBehindTheEndInsertsNothing() throws {
     struct Appender: ProcessingModule {
       static let description = ModuleDescription(kind: "appender", access: .edit, help: "Adds an end.")
