@@ -14,7 +14,7 @@ import daemon
 import kit
 import machine
 import pages
-from middleboxes import TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, Sender, module_kinds
+from middleboxes import READING_FLOWOS, TOOLS, FlowOS, Middlebox, Mitmproxy, Proxy, Reader, Sender, module_kinds
 from samples import Comparison, Sample, Series, in_turns
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -174,10 +174,10 @@ def stream(bench):
             Reader("accept-all, headers alone", directory, "headers"),
             Reader("accept-all behind the chain FLOWOS", directory, "accept", chain=True),
             FlowOS("counter, which looks at no octet", directory, COUNTER),
-            FlowOS("one reader", directory, READER),
-            FlowOS("two readers in sequence", directory, READER, READER),
-            FlowOS("two readers in one stage", directory, READER, (*READER, "--stage", "1")),
-            FlowOS("reader on a thread", directory, (*READER, "--run", "thread")),
+            FlowOS("one reader", directory, READER, program=READING_FLOWOS),
+            FlowOS("two readers in sequence", directory, READER, READER, program=READING_FLOWOS),
+            FlowOS("two readers in one stage", directory, READER, (*READER, "--stage", "1"), program=READING_FLOWOS),
+            FlowOS("reader on a thread", directory, (*READER, "--run", "thread"), program=READING_FLOWOS),
             FlowOS("replace that never matches", directory, NEVER),
             FlowOS("counter that has offloaded", directory, OFFLOADING),
             Reader("mangle-all", directory, "mangle"),

@@ -12,7 +12,7 @@ import web
 
 TOOLS = kit.ROOT / ".build" / "bench"
 # A flowos that has the module `reader` too.
-READER = kit.ROOT / "Benchmarks" / ".build" / "release" / "flowos-reader"
+READING_FLOWOS = kit.ROOT / "Benchmarks" / ".build" / "release" / "flowos-reader"
 
 _SERVER = """
 daemon off; worker_processes 1; worker_rlimit_nofile 8192; user root; pid {{directory}}/nginx.pid;
@@ -144,17 +144,18 @@ class FlowOS(Middlebox):
     """`flowos run` with one flow.
 
     modules: the words of a `pm attach` behind the flow's name, for each of them. match: of the flow; steer: of the rules.
+    program: the daemon.
     """
 
-    def __init__(self, name, pages, *modules, match="tcp,tcp_src=80", steer=("-p", "tcp"), queues="0", **options):
+    def __init__(self, name, pages, *modules, match="tcp,tcp_src=80", steer=("-p", "tcp"), queues="0", program=daemon.FLOWOS,
+                 **options):
         super().__init__(name, pages, **options)
-        self._modules, self._match, self._steer, self._queues = modules, match, steer, queues
+        self._modules, self._match, self._steer, self._queues, self._program = modules, match, steer, queues, program
 
     def set_up(self, stack):
         self.net.chain("up", "--queues", self._queues)
         self.net.steer(*self._steer)
-        program = daemon.FLOWOS if all(words[0] != "reader" for words in self._modules) else READER
-        self.daemon = stack.enter_context(daemon.Daemon(self.net, queues=self._queues, program=program))
+        self.daemon = stack.enter_context(daemon.Daemon(self.net, queues=self._queues, program=self._program))
         self.daemon.ctl("flow", "add", "bench", self._match)
         for words in self._modules:
             self.daemon.ctl("pm", "attach", "bench", *words)

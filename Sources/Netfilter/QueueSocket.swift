@@ -89,7 +89,7 @@ import SystemPackage
   ///
   /// - Parameter buffers: each at least 66 KiB long, or longer packets come truncated.
   /// - Returns: the number of buffers used; a few of them may hold a message that is no packet and yields none.
-  /// - Throws: what makes the queue unusable.
+  /// - Throws: what makes the queue unusable; that the kernel is short of memory does not.
   public mutating func receive(into buffers: [UnsafeMutableRawBufferPointer]) throws(NetfilterError) -> Int {
     precondition(pending.isEmpty, "packets of the last receive have not been taken")
     let count = unsafe min(buffers.count, messages.count)
@@ -106,6 +106,9 @@ import SystemPackage
       counters.batches &+= 1
       return Int(count)
     case .failure(.wouldBlock):
+      return 0
+    case .failure(.noBufferSpace):
+      // It had no memory to say that it refuses something (net/netlink/af_netlink.c, netlink_ack).
       return 0
     case .failure(let error):
       throw NetfilterError("receive from queue \(number)", error)

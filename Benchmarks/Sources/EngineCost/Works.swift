@@ -125,6 +125,19 @@ private func sendPages(_ clients: Int, _ count: Int, _ page: [UInt8] = page) -> 
   }
 }
 
+/// Forty segments on their way, of which the client acknowledges `each` octets at a time.
+private func acknowledging(_ name: String, _ module: any ProcessingModule, _ payload: [UInt8], each: Int) -> Work {
+  Work(
+    name: name, units: 39, modules: [module],
+    prepare: { conversations in
+      warm(payload)(&conversations)
+      for _ in 0..<40 { conversations.respond(0, payload) }
+    },
+    run: { conversations in
+      for _ in 0..<39 where !conversations.acknowledge(0, each) { fatalError("less has come") }
+    })
+}
+
 private func connections(_ count: Int) -> Work.Step {
   { conversations in
     for number in 0..<count {
@@ -195,24 +208,8 @@ let works = [
         conversations.request(0)
       }
     }),
-  Work(
-    name: "acknowledge, 40 edits under way", units: 39, modules: [replaceEach],
-    prepare: { conversations in
-      warm(text)(&conversations)
-      for _ in 0..<40 { conversations.respond(0, text) }
-    },
-    run: { conversations in
-      for _ in 0..<39 where !conversations.acknowledge(0, text.count) { fatalError("less has come") }
-    }),
-  Work(
-    name: "acknowledge, 2,000 edits under way", units: 39, modules: [shrinkEach],
-    prepare: { conversations in
-      warm(manyWords)(&conversations)
-      for _ in 0..<40 { conversations.respond(0, manyWords) }
-    },
-    run: { conversations in
-      for _ in 0..<39 where !conversations.acknowledge(0, manyWords.count - 50) { fatalError("less has come") }
-    }),
+  acknowledging("acknowledge, 40 edits under way", replaceEach, text, each: text.count),
+  acknowledging("acknowledge, 2,000 edits under way", shrinkEach, manyWords, each: manyWords.count - 50),
   Work(
     name: "search an octet", units: 1_200_000, modules: [replaceNever], prepare: warm(superPacket),
     run: { conversations in send(20, superPacket)(&conversations) }),

@@ -27,6 +27,11 @@ import Testing
     let start = Exchange.clientStart &+ UInt32(truncatingIfNeeded: offset)
     let left = filled.octets(to: Exchange.server, from: start)
     #expect(left.count == 4_000 && left.values.allSatisfy { $0 == 7 })
+    // A new configuration is taken at once.
+    _ = talk.fromServer(0, acknowledging: offset + 4_000)
+    try talk.box.configure([LivenessTests.grow])
+    let grown = talk.fromClient(offset + 4_000, payload: [2]).packet
+    #expect(grown.map { Array($0.payload) } == [2, 2, 2, 2])
   }
 
   /// More than 254 probes.

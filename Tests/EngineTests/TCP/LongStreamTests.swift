@@ -6,12 +6,18 @@ import Testing
 @Suite struct LongStreamTests {
   private func sack(_ blocks: [(Int, Int)]) -> [UInt8] { Conversation.sack(blocks, from: Conversation.serverStart) }
 
-  @Test("9. an urgent mark does not come back with the numbers") func row09_urgentMarkIsForgotten() throws {
-    var talk = try Conversation.established([DuplicateRows.editor])
+  /// Has the server call an octet urgent, and goes on for three gibibytes; returns where.
+  private func goBehindUrgentMark(_ talk: inout Conversation) throws -> Int {
     _ = talk.urgent(0, "ab", pointer: 1)
     _ = talk.fromClient(0, acknowledging: 2)
     var offset = 2
     for _ in 0..<3 { offset = try talk.go(on: 1 << 30, from: offset) }
+    return offset
+  }
+
+  @Test("9. an urgent mark does not come back with the numbers") func row09_urgentMarkIsForgotten() throws {
+    var talk = try Conversation.established([DuplicateRows.editor])
+    var offset = try goBehindUrgentMark(&talk)
     offset = try talk.go(on: (1 << 32) - 1_000 - offset, from: offset)
     let packet = try #require(talk.fromServer(offset, "xa").packet)
     #expect(Array(packet.payload) == Array("---a".utf8))
@@ -20,10 +26,7 @@ import Testing
 
   @Test("9. an old urgent mark does not stand in the way of a new one") func row09_newUrgentMarkCounts() throws {
     var talk = try Conversation.established([DuplicateRows.editor])
-    _ = talk.urgent(0, "ab", pointer: 1)
-    _ = talk.fromClient(0, acknowledging: 2)
-    var offset = 2
-    for _ in 0..<3 { offset = try talk.go(on: 1 << 30, from: offset) }
+    let offset = try goBehindUrgentMark(&talk)
     let packet = try #require(talk.urgent(offset, "xa", pointer: 2).packet)
     #expect(Array(packet.payload) == Array("---a".utf8))
     #expect(packet.tcp.flags.contains(.urg) && packet.tcp.urgentPointer == 4)
